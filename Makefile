@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all the set-up on a fresh machine and use it again afterwards.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test chaos lint types layers check bench clean
+
+demo: $(STAMP)
+	$(BIN)/wanprep demo
+
+test: $(STAMP)
+	$(BIN)/pytest -m "not chaos"
+
+chaos: $(STAMP)
+	$(BIN)/pytest -m chaos
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layers: $(STAMP)
+	$(BIN)/lint-imports
+
+check: lint types layers
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+$(STAMP): pyproject.toml overrides.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed and was not found; name one with make PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override overrides.txt --editable '.[dev]' \
+		'opencv-contrib-python-headless>=4.11,<4.12'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) demo
