@@ -1,0 +1,30 @@
+"""The contract: what a conditioning store holds, as Arrow schemas and typed records.
+
+One file an artifact. Nothing here imports the rest of the project, so a reader needs only this package.
+"""
+
+from schemas.audio import AudioRecord
+from schemas.clip import ClipRecord
+from schemas.face import FaceRecord
+from schemas.flow import FlowRecord
+from schemas.mask import MaskRecord
+from schemas.media import MediaRecord
+from schemas.outcome import OutcomeRecord
+from schemas.quality import QualityRecord
+from schemas.record import Record
+from schemas.skeleton import SkeletonRecord
+from schemas.version import SCHEMA_VERSION
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AudioRecord",
+    "ClipRecord",
+    "FaceRecord",
+    "FlowRecord",
+    "MaskRecord",
+    "MediaRecord",
+    "OutcomeRecord",
+    "QualityRecord",
+    "Record",
+    "SkeletonRecord",
+]
