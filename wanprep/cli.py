@@ -1,0 +1,278 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is instant.
+
+Exit codes: 0 done, even with failed clips, which are counted; 1 the job or the store broke; 2 bad usage or
+recipe; 3 with `--strict` and failures; 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wanprep.errors import UsageError, WanprepError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wanprep.recipe import Recipe
+
+app = typer.Typer(
+    help="Prepare conditioning for Wan2.2-Animate and Wan2.2-S2V: videos in, a store of Parquet and latent shards out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Inputs = Annotated[
+    list[str], typer.Argument(help="Video files, folders, globs or manifests (csv, jsonl, parquet).", show_default=False)
+]
+StoreOption = Annotated[str, typer.Option("--store", "-s", help="Folder or bucket address of the store.")]
+StoreArgument = Annotated[str, typer.Argument(help="Folder or bucket address of the store.")]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", "-r", help="Recipe file (YAML) or preset name.", show_default=False)
+]
+PresetOption = Annotated[str | None, typer.Option("--preset", "-p", help="Preset to start from; default: features.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="stage.field=value, on top of the recipe; may be repeated.")
+]
+OnlyOption = Annotated[str | None, typer.Option("--only", help="Just these stages and their needs, comma-separated.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.command()
+def run(
+    inputs: Inputs,
+    store: StoreOption,
+    recipe: RecipeOption = None,
+    preset: PresetOption = None,
+    set_: SetOption = None,
+    only: OnlyOption = None,
+    engine: Annotated[str, typer.Option(help="auto, inline (this process) or ray.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default: one a core.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster to run on.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when any clip failed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make what the store does not hold yet. Stop it any time; the same command goes on."""
+    from wanprep.engine.progress import reporter
+    from wanprep.report.tables import print_summary
+    from wanprep.runner import run as run_job
+
+    summary = run_job(
+        inputs,
+        store=store,
+        recipe=_recipe(recipe, preset, set_, only),
+        engine=engine,
+        workers=workers,
+        address=address,
+        retry_failed=retry_failed,
+        progress=reporter(),
+    )
+    if as_json:
+        _print_json(summary.to_json())
+    else:
+        print_summary(_console(), summary)
+        _console().print(f"store: {summary.store}", soft_wrap=True, highlight=False)
+    if strict and summary.failed:
+        raise typer.Exit(3)
+
+
+@app.command()
+def plan(
+    inputs: Inputs,
+    store: StoreOption,
+    recipe: RecipeOption = None,
+    preset: PresetOption = None,
+    set_: SetOption = None,
+    only: OnlyOption = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Count what failed as to do.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run would make, and why. Makes nothing."""
+    from wanprep.engine.progress import reporter
+    from wanprep.prepare import check_available, prepare
+    from wanprep.report.estimate import estimates
+    from wanprep.report.tables import print_plan
+    from wanprep.states import State
+    from wanprep.store import layout
+    from wanprep.store.fs import StoreFiles
+    from wanprep.store.store import Store
+
+    chosen = _recipe(recipe, preset, set_, only)
+    check_available(chosen)
+    opened = Store.open(store) if StoreFiles(store).exists(layout.STORE_FILE) else None
+    prepared = prepare(inputs, chosen, opened, retry_failed=retry_failed, progress=reporter().phase)
+    result = prepared.plan
+    guesses = estimates(result, opened)
+    if not as_json:
+        print_plan(_console(), result, guesses)
+        return
+    stages = {
+        name: {
+            **{state.name.lower(): stage.count(state) for state in State},
+            "reasons": dict(stage.reasons),
+            "estimate": vars_of(guesses[name]) if name in guesses else None,
+        }
+        for name, stage in result.stages.items()
+    }
+    unusable = {clip.clip_id: clip.why_not for clip in result.unusable}
+    _print_json({"clips": len(result.clips), "to_do": len(result.to_do), "stages": stages, "unusable": unusable})
+
+
+@app.command()
+def status(store: StoreArgument, as_json: JsonOption = False) -> None:
+    """Show what a store holds, what was skipped and what failed."""
+    from wanprep.report.tables import print_status
+    from wanprep.status import status as read_status
+    from wanprep.store.store import Store
+
+    found = read_status(Store.open(store))
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        print_status(_console(), found)
+
+
+@app.command()
+def verify(
+    store: StoreArgument,
+    quick: Annotated[bool, typer.Option("--quick", help="Check bounds, not the tensors' bytes.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-read a store and check schemas, digests and references. Exit code 1 when something is wrong."""
+    from wanprep.engine.progress import reporter
+    from wanprep.hints import plural
+    from wanprep.report.tables import size_text
+    from wanprep.store.store import Store
+    from wanprep.store.verify import verify as verify_store
+
+    progress = reporter()
+    report = verify_store(
+        Store.open(store), digests=not quick, progress=lambda done, total: progress.phase("verify", done, total)
+    )
+    if as_json:
+        _print_json({**vars(report), "clean": report.clean})
+    else:
+        console = _console()
+        console.print(
+            f"{plural(report.files, 'file')}, {plural(report.artifacts, 'artifact')}, "
+            f"{plural(report.tensors, 'tensor')}, {size_text(report.nbytes)}"
+        )
+        for problem in report.problems:
+            console.print(f"[red]wrong[/] {_escape(problem)}", soft_wrap=True, highlight=False)
+        for name in report.temporaries:
+            console.print(f"unfinished: {_escape(name)} (the next run removes it)", soft_wrap=True)
+        if report.missing:
+            console.print(f"{plural(report.missing, 'artifact')} not made yet: run the recipe again")
+        console.print("clean" if report.clean else plural(len(report.problems), "problem"))
+    if not report.clean:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sheet(
+    store: StoreArgument,
+    clip: Annotated[str | None, typer.Option(help="Id of a clip, or how it begins; default: the first.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("sheet.png"),
+    rows: Annotated[int, typer.Option(min=1, max=40, help="Frames shown, evenly spaced.")] = 6,
+    start: Annotated[float, typer.Option(min=0, help="Seconds into the clip at which to begin.")] = 0.0,
+    end: Annotated[float | None, typer.Option(help="Seconds at which to end.")] = None,
+) -> None:
+    """Draw a contact sheet: frames with skeleton, hands, face, mask and flow over them."""
+    from wanprep.report.sheet import write_sheet
+    from wanprep.store.store import Store
+
+    opened = Store.open(store)
+    chosen = opened.clip(clip) if clip else next(opened.clips(), None)
+    if chosen is None:
+        raise WanprepError(f"store {store}: holds no clip")
+    write_sheet(opened, chosen, output, rows=rows, start=start, end=end)
+    _console().print(f"{output}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def doctor(
+    store: Annotated[str | None, typer.Option("--store", "-s", help="Also check that this store can be written.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what works on this machine, and what would enable the rest."""
+    from wanprep.doctor import examine, print_findings
+
+    findings = examine(store)
+    if as_json:
+        _print_json([vars_of(finding) for finding in findings])
+    else:
+        print_findings(_console(), findings)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to make the demo in.")] = Path("demo"),
+    engine: Annotated[str, typer.Option(help="auto, inline or ray.")] = "ray",
+) -> None:
+    """Draw a sample clip, run it through every stage, and draw a contact sheet to look at."""
+    from wanprep.demo import run_demo
+    from wanprep.engine.progress import reporter
+
+    run_demo(folder, _console(), reporter(), engine=engine)
+
+
+def _recipe(recipe: str | None, preset: str | None, set_: list[str] | None, only: str | None) -> Recipe:
+    from wanprep.recipe import load_recipe
+
+    chosen = [name.strip() for name in only.split(",") if name.strip()] if only else []
+    return load_recipe(recipe, preset=preset, overrides=set_ or [], only=chosen)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A log has no width of its own: do not fold its lines at 80.
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def vars_of(record: Any) -> dict[str, Any]:
+    import dataclasses
+
+    return dataclasses.asdict(record)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1))
+
+
+def main(call: Callable[[], Any] = app) -> None:
+    """Runs the command line; errors for people are one line on stderr."""
+    try:
+        call()
+    except UsageError as error:
+        _complain(error)
+        sys.exit(2)
+    except WanprepError as error:
+        _complain(error)
+        sys.exit(1)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into this exit code.
+        if end.code == 130:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
+
+
+def _complain(error: Exception) -> None:
+    print(f"wanprep: {error}", file=sys.stderr)

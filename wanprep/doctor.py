@@ -1,0 +1,135 @@
+"""What works on this machine: packages, stages, engines, disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from wanprep import registry
+from wanprep.errors import WanprepError
+from wanprep.report.tables import size_text
+from wanprep.store.store import Store
+
+_PACKAGES = ("av", "numpy", "pyarrow", "opencv-contrib-python-headless", "opencv-contrib-python", "mediapipe", "ray")
+_SCRATCH_BYTES = 2 << 30  # free scratch space below which long clips may not fit
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `fix` says what would enable or mend it."""
+
+    what: str
+    state: Literal["ok", "off", "broken"]
+    detail: str
+    fix: str = ""
+
+
+def examine(store: str | None = None) -> list[Finding]:
+    """All findings, in the order they are shown."""
+    return [*_machine(), *_packages(), *_plugins(), *_disk(store)]
+
+
+def _machine() -> Iterator[Finding]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("machine", "ok", f"{cores} cores, {size_text(memory)} memory, {platform.platform()}")
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    yield Finding(
+        "python",
+        "ok" if supported else "broken",
+        platform.python_version(),
+        "" if supported else "MediaPipe 0.10.21 has wheels for 3.11 and 3.12 only",
+    )
+    gpu = _gpu()
+    yield Finding("gpu", "ok" if gpu else "off", gpu or "none found", "" if gpu else "nothing here needs one yet")
+
+
+def _gpu() -> str | None:
+    if not (tool := shutil.which("nvidia-smi")):
+        return None
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return "; ".join(found.stdout.split("\n")).strip("; ") or None
+
+
+def _packages() -> Iterator[Finding]:
+    for name in _PACKAGES:
+        try:
+            yield Finding(name, "ok", version(name))
+        except PackageNotFoundError:
+            if not name.startswith("opencv"):
+                yield Finding(name, "broken", "not installed", f"pip install {name}")
+    try:
+        import cv2
+    except ImportError as error:
+        fix = "install the headless build (see docs/install.md), or the system packages libgl1 and libglib2.0-0"
+        yield Finding("import cv2", "broken", str(error), fix)
+    else:
+        detail = "with contrib modules" if hasattr(cv2, "ximgproc") else "without contrib modules"
+        state: Literal["ok", "broken"] = "ok" if hasattr(cv2, "ximgproc") else "broken"
+        yield Finding("import cv2", state, detail, "" if state == "ok" else "install opencv-contrib-python-headless")
+
+
+def _plugins() -> Iterator[Finding]:
+    for name in registry.names(registry.STAGES):
+        try:
+            stage_class = registry.stage_class(name)
+            stage = stage_class(stage_class.Config())
+            problem = stage.unavailable()
+        except (WanprepError, ValueError) as error:
+            yield Finding(f"stage {name}", "broken", str(error))
+            continue
+        backend = getattr(stage.config, "backend", None)
+        models = ", ".join(f"{model} {digest}" for model, digest in stage.models().items())
+        detail = "; ".join(part for part in (str(backend) if backend else "", models) if part) or "ready"
+        yield Finding(f"stage {name}", "off" if problem else "ok", problem or detail)
+    for name in registry.names(registry.ENGINES):
+        try:
+            registry.engine(name)
+            yield Finding(f"engine {name}", "ok", "ready")
+        except WanprepError as error:
+            yield Finding(f"engine {name}", "broken", str(error))
+
+
+def _disk(store: str | None) -> Iterator[Finding]:
+    scratch = tempfile.gettempdir()
+    free = shutil.disk_usage(scratch).free
+    low = free < _SCRATCH_BYTES
+    fix = "set TMPDIR to a larger disk" if low else ""
+    yield Finding("scratch", "broken" if low else "ok", f"{scratch}, {size_text(free)} free", fix)
+    if store is None:
+        return
+    try:
+        opened = Store.create(store)
+        opened.files.write_bytes(".doctor", b"")
+        opened.files.remove(".doctor")
+    except (WanprepError, OSError) as error:
+        yield Finding("store", "broken", str(error))
+        return
+    left = opened.files.free_bytes()
+    yield Finding("store", "ok", f"{store} can be written" + (f", {size_text(left)} free" if left is not None else ""))
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """The findings as a table, worst marked."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    colours = {"ok": "green", "off": "yellow", "broken": "red"}
+    for finding in findings:
+        fix = f" [dim]({escape(finding.fix)})[/]" if finding.fix else ""
+        table.add_row(finding.what, f"[{colours[finding.state]}]{finding.state}[/]", escape(finding.detail) + fix)
+    console.print(table)

@@ -1,0 +1,1 @@
+"""Runs a plan: operators, and the engine that needs nothing but this process."""

@@ -1,0 +1,254 @@
+"""What the user names, as clips: a file, a folder, a glob, or a manifest."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wanprep.errors import UsageError
+from wanprep.hints import did_you_mean
+from wanprep.key import canonical_json, text_digest
+from wanprep.media.source import is_remote, local_path
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv .gif .h264 .hevc".split()
+)
+MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
+MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputClip:
+    """One line of work as the user gave it. Addresses are absolute; times are seconds."""
+
+    clip_id: str
+    video: str | None = None
+    reference: str | None = None
+    audio: str | None = None
+    prompt: str | None = None
+    start: float = 0.0
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The clips, and what was left out of them."""
+
+    clips: list[InputClip]
+    ignored: int = 0  # files in folders that are no video by their name
+    repeated: int = 0  # inputs given twice
+
+
+def read_inputs(sources: Iterable[str | os.PathLike[str]]) -> Inputs:
+    """All clips of the named files, folders, globs and manifests, in a stable order.
+
+    Raises:
+        UsageError: nothing is there, a manifest is malformed, or two clips have one id.
+    """
+    clips: list[InputClip] = []
+    ignored = 0
+    for source in sources:
+        text = local_path(os.fspath(source))
+        suffix = os.path.splitext(text)[1].lower()
+        if suffix in MANIFEST_SUFFIXES:
+            clips.extend(_manifest(text, suffix))
+            continue
+        found, left_out = _paths(text)
+        ignored += left_out
+        clips.extend(_clip(video=path) for path in found)
+    unique: dict[str, InputClip] = {}
+    repeated = 0
+    for clip in clips:
+        known = unique.setdefault(clip.clip_id, clip)
+        if known is not clip:
+            if known != clip:
+                raise UsageError(f"two different clips have the id '{clip.clip_id}': give each its own")
+            repeated += 1
+    if not unique:
+        raise UsageError("no clips: the inputs name no video file, no folder with videos and no manifest row")
+    return Inputs(list(unique.values()), ignored, repeated)
+
+
+def _paths(text: str) -> tuple[list[str], int]:
+    if is_remote(text):
+        return _remote_paths(text)
+    if os.path.isfile(text):
+        return [_address(text)], 0
+    if os.path.isdir(text):
+        return _folder(text)
+    matches = sorted(glob.glob(text, recursive=True))
+    if matches:
+        found: list[str] = []
+        ignored = 0
+        for match in matches:
+            if os.path.isdir(match):
+                inside, left_out = _folder(match)
+                found += inside
+                ignored += left_out
+            elif _is_video(match):
+                found.append(_address(match))
+            else:
+                ignored += 1
+        return found, ignored
+    parent = os.path.dirname(text) or "."
+    near = did_you_mean(os.path.basename(text), os.listdir(parent)) if os.path.isdir(parent) else ""
+    raise UsageError(f"{text}: there is no such file or folder, and as a pattern it matches nothing{near}")
+
+
+def _folder(folder: str) -> tuple[list[str], int]:
+    found: list[str] = []
+    ignored = 0
+    # Links to folders are not followed, so that a loop of links ends; hidden folders hold thumbnails and waste.
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if _is_video(name):
+                found.append(_address(os.path.join(where, name)))
+            else:
+                ignored += 1
+    return found, ignored
+
+
+def _is_video(path: str) -> bool:
+    """Whether a file found in a folder is one of its videos, by its name; hidden files are none."""
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
+
+
+def _remote_paths(text: str) -> tuple[list[str], int]:
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(text)
+        names = sorted(fs.glob(path)) if glob.has_magic(path) else sorted(fs.find(path)) if fs.isdir(path) else [path]
+    except (OSError, ValueError, ImportError) as error:
+        raise UsageError(f"{text}: cannot be listed ({type(error).__name__}: {error})") from error
+    videos = [name for name in names if _is_video(name)]
+    return [fs.unstrip_protocol(name) for name in videos], len(names) - len(videos)
+
+
+def _address(path: str, folder: str | None = None) -> str:
+    """An absolute path, or a remote address as it is. Names that are no UTF-8 become file:// addresses."""
+    if is_remote(path):
+        return path
+    path = local_path(path)
+    full = os.path.abspath(os.path.join(folder, path) if folder else path)
+    try:
+        full.encode("utf-8")
+    except UnicodeEncodeError:
+        return "file://" + urllib.parse.quote_from_bytes(os.fsencode(full))
+    return full
+
+
+def _clip(
+    *,
+    video: str | None = None,
+    reference: str | None = None,
+    audio: str | None = None,
+    prompt: str | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    clip_id: str | None = None,
+) -> InputClip:
+    clip = InputClip(
+        clip_id="", video=video, reference=reference, audio=audio, prompt=prompt, start=start, end=end
+    )
+    if clip_id is None:
+        identity = text_digest(canonical_json([video, reference, audio, prompt, start, end]))
+        stem = os.path.splitext(os.path.basename(video or audio or reference or "prompt"))[0]
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")[:64] or "clip"
+        # 48 bits: of a million videos called alike, one time in 600 two get the same id.
+        clip_id = f"{safe}-{identity[:12]}"
+    return replace(clip, clip_id=clip_id)
+
+
+def _manifest(path: str, suffix: str) -> Iterator[InputClip]:
+    folder = os.path.dirname(os.path.abspath(path)) if not is_remote(path) else None
+    for where, row in _rows(path, suffix):
+        yield _from_row(row, folder, f"{path}, {where}")
+
+
+def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each row, and which it is in words; blank lines are none."""
+    import csv
+    import json
+
+    import fsspec
+
+    try:
+        if suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            with fsspec.open(path, "rb") as file:
+                table = pq.read_table(file)
+            _check_columns(table.column_names, path)
+            yield from ((f"row {number}", row) for number, row in enumerate(table.to_pylist(), start=1))
+            return
+        with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
+            if suffix == ".csv":
+                reader = csv.DictReader(file)
+                _check_columns(reader.fieldnames or [], path)
+                for number, row in enumerate(reader, start=1):
+                    if None in row:
+                        raise UsageError(f"{path}, row {number}: has more fields than columns; quote text with commas")
+                    yield f"row {number}", row
+                return
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    try:
+                        row = json.loads(line)
+                    except ValueError as error:
+                        raise UsageError(f"{path}, line {number}: is not valid JSON ({error})") from error
+                    if not isinstance(row, dict):
+                        raise UsageError(f"{path}, line {number}: each line is an object such as {{\"video\": ...}}")
+                    _check_columns(row, f"{path}, line {number}")
+                    yield f"line {number}", row
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path}: is not a readable manifest ({type(error).__name__}: {error})") from error
+
+
+def _check_columns(columns: Iterable[str], path: str) -> None:
+    names = [str(column) for column in columns]
+    for name in names:
+        if name not in MANIFEST_COLUMNS and (hint := did_you_mean(name.lower(), set(MANIFEST_COLUMNS) - set(names))):
+            raise UsageError(f"{path}: unknown column '{name}'{hint}")
+    if not {"video", "audio", "reference", "prompt"} & set(names):
+        raise UsageError(f"{path}: a manifest has a column 'video' (and may have {', '.join(MANIFEST_COLUMNS[1:])})")
+
+
+def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputClip:
+    def text(name: str) -> str | None:
+        value = row.get(name)
+        if isinstance(value, list | dict | bytes):
+            raise UsageError(f"{where}: {name} is a {type(value).__name__}, not one text or number")
+        return None if value is None or value == "" or value != value else str(value)
+
+    def seconds(name: str) -> float | None:
+        value = text(name)
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise UsageError(f"{where}: {name} is '{value}', not a number of seconds") from error
+        if not math.isfinite(number) or number < 0:
+            raise UsageError(f"{where}: {name} is {value}; it is a time in seconds from 0 on")
+        return number
+
+    media = {name: _address(value, folder) for name in ("video", "reference", "audio") if (value := text(name))}
+    clip_id = text("id")
+    if clip_id is not None and not _ID.fullmatch(clip_id):
+        raise UsageError(f"{where}: id '{clip_id}' may hold letters, digits, '.', '_' and '-' only, 128 at most")
+    start, end = seconds("start") or 0.0, seconds("end")
+    if end is not None and end <= start:
+        raise UsageError(f"{where}: end {end:g} s is not after start {start:g} s")
+    if not media and text("prompt") is None:
+        raise UsageError(f"{where}: is empty; give at least a video, an audio file, a reference or a prompt")
+    return _clip(**media, prompt=text("prompt"), start=start, end=end, clip_id=clip_id)

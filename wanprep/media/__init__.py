@@ -1,0 +1,1 @@
+"""Decode, encode, resample and draw media. Knows no model and no store."""

@@ -1,0 +1,51 @@
+"""Finds stages and engines by entry point, ours and a plug-in's alike."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from wanprep.errors import UsageError
+from wanprep.hints import did_you_mean
+from wanprep.stage import Stage
+
+STAGES, ENGINES = "wanprep.stages", "wanprep.engines"
+
+
+@functools.cache
+def _entries(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def names(group: str) -> list[str]:
+    return sorted(_entries(group))
+
+
+def _load(group: str, what: str, name: str) -> Any:
+    entry = _entries(group).get(name)
+    if entry is None:
+        known = ", ".join(names(group))
+        raise UsageError(f"no {what} is called '{name}'{did_you_mean(name, names(group))} (there are: {known})")
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{what} '{name}' cannot be imported from {entry.value}: {error}") from error
+
+
+def stage_class(name: str) -> type[Stage[Any]]:
+    """The stage class of this name.
+
+    Raises:
+        UsageError: there is none, or its module does not import.
+    """
+    loaded = _load(STAGES, "stage", name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Stage) and loaded.name == name):
+        raise UsageError(f"stage '{name}': the entry point does not name a Stage class called '{name}'")
+    return loaded
+
+
+def engine(name: str) -> Callable[..., None]:
+    """The engine function of this name; see `wanprep.engine.job`."""
+    return cast(Callable[..., None], _load(ENGINES, "engine", name))

@@ -1,0 +1,220 @@
+"""A run from end to end: prepare, write the clips down, hand the tasks to an engine, sum up."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from schemas import SCHEMA_VERSION
+from wanprep import registry
+from wanprep.enrol import enrol
+from wanprep.engine.job import Listener, TaskResult, make_job
+from wanprep.engine.progress import Reporter, silent
+from wanprep.engine.tasks import make_tasks
+from wanprep.errors import UsageError
+from wanprep.key import canonical_json
+from wanprep.plan import Plan
+from wanprep.prepare import Prepared, Source, check_available, prepare
+from wanprep.recipe import Recipe, load_recipe
+from wanprep.states import State
+from wanprep.store import layout
+from wanprep.store.cleanup import remove_abandoned
+from wanprep.store.store import Store
+from wanprep.summary import RunSummary, StageSummary
+
+INLINE_FRAMES = 2_000  # frames of work up to which one process is done before Ray has paid for its start
+_LIBRARIES = ("wanprep", "av", "mediapipe", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+def run(
+    inputs: Source | Iterable[Source],
+    *,
+    store: str | os.PathLike[str],
+    recipe: str | Path | Mapping[str, Any] | Recipe | None = None,
+    preset: str | None = None,
+    overrides: Iterable[str] = (),
+    only: Iterable[str] = (),
+    engine: str = "auto",
+    workers: int | None = None,
+    address: str | None = None,
+    retry_failed: bool = False,
+    progress: Reporter | None = None,
+) -> RunSummary:
+    """Makes what the store does not hold yet of `inputs` under the recipe.
+
+    Args:
+        inputs: a video file, a folder, a glob, a manifest (csv, jsonl, parquet), or a list of them.
+        store: folder or bucket address; made when it is not there.
+        recipe: a YAML file, a preset's name, a mapping, or a loaded recipe; None takes the preset.
+        preset: a preset to start from (`features` by default).
+        overrides: `stage.field=value` on top of the recipe.
+        only: just these stages and those they need.
+        engine: `inline` (this process), `ray`, a plug-in's engine, or `auto`.
+        workers: processes at a time; None takes one a core.
+        address: a Ray cluster to run on.
+        retry_failed: try again what failed in earlier runs.
+        progress: hears of progress; None is silent.
+
+    Returns:
+        What was done, with failures. A failed clip is no error.
+
+    Raises:
+        UsageError: bad inputs, recipe or options.
+        StoreError: the store cannot be written.
+    """
+    progress = progress or silent()
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(
+        recipe, preset=preset, overrides=overrides, only=only
+    )
+    check_available(loaded)
+    workers = workers or _cores()
+    if workers < 1:
+        raise UsageError(f"workers={workers}: at least one process is needed")
+    started_ns = time.time_ns()
+    run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}{secrets.token_hex(2)}"
+    opened = Store.create(os.fspath(store), run=run_id, created_by=f"wanprep {version('wanprep')}")
+    remove_abandoned(opened)
+    prepared = prepare(inputs, loaded, opened, retry_failed=retry_failed, progress=progress.phase)
+    plan = prepared.plan
+    chosen = _choose(engine, plan, workers, address)
+    if chosen == "inline":
+        workers = 1
+    summary = _summary(prepared, run_id, opened.files.root, chosen, workers)
+    summary.started_ns = started_ns
+    for clip in enrol(plan, opened, run_id, started_ns):
+        summary.add_failure(clip.clip_id, "clip", clip.why_not or "")
+    if summary.clips_to_do:
+        _execute(prepared, opened, summary, chosen, workers, address, progress)
+    summary.seconds = (time.time_ns() - started_ns) / 1e9
+    if summary.state == "running":
+        summary.state = "finished"
+    if summary.clips_to_do:
+        _write_run(opened, summary)
+    return summary
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _choose(engine: str, plan: Plan, workers: int, address: str | None) -> str:
+    """Inline for a small job on one machine, Ray otherwise or when an address is given."""
+    if engine != "auto":
+        if address and engine == "inline":
+            raise UsageError(f"the inline engine runs in this process, not at {address}; leave one of the two out")
+        registry.engine(engine)
+        return engine
+    if address:
+        return "ray"
+    frames = sum(plan.clips[int(index)].frames for index in plan.to_do)
+    small = frames <= INLINE_FRAMES or len(plan.to_do) == 1 or workers == 1
+    return "inline" if small or "ray" not in registry.names(registry.ENGINES) else "ray"
+
+
+def _summary(prepared: Prepared, run_id: str, store: str, engine: str, workers: int) -> RunSummary:
+    plan = prepared.plan
+    return RunSummary(
+        run=run_id,
+        store=store,
+        engine=engine,
+        workers=workers,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        clips=len(plan.clips) + len(plan.unusable),
+        clips_unusable=sum(not clip.frames for clip in plan.unusable),
+        clips_too_short=sum(bool(clip.frames) for clip in plan.unusable),
+        clips_to_do=len(plan.to_do),
+        inputs_ignored=prepared.inputs.ignored,
+        inputs_repeated=prepared.inputs.repeated,
+        stages={
+            name: StageSummary(
+                to_do=stage.count(State.TO_DO),
+                already_done=stage.count(State.DONE),
+                already_skipped=stage.count(State.SKIPPED),
+                already_failed=stage.count(State.FAILED),
+                blocked=stage.count(State.BLOCKED),
+            )
+            for name, stage in plan.stages.items()
+        },
+    )
+
+
+def _execute(
+    prepared: Prepared,
+    store: Store,
+    summary: RunSummary,
+    engine: str,
+    workers: int,
+    address: str | None,
+    progress: Reporter,
+) -> None:
+    plan = prepared.plan
+    tasks = make_tasks(plan, prepared.media, store, workers)
+    job = make_job(
+        plan.recipe,
+        store=store.files.root,
+        run=summary.run,
+        workers=workers,
+        address=address,
+        metadata=_metadata(plan.recipe),
+    )
+    _write_run(store, summary)
+    listener = _Listener(summary, progress)
+    clips = sum(len(task.clips) for task in tasks)
+    frames = sum(item.clip.frames for task in tasks for item in task.clips)
+    progress.begin(clips * len(job.groups), frames * len(job.groups))
+    try:
+        registry.engine(engine)(job, tasks, listener)
+    except KeyboardInterrupt:
+        summary.state = "stopped"
+        raise
+    except BaseException:
+        summary.state = "error"
+        raise
+    finally:
+        progress.end()
+        if summary.state != "running":
+            summary.seconds = (time.time_ns() - summary.started_ns) / 1e9
+            _write_run(store, summary)
+
+
+def _metadata(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """What each stage's Parquet files say of how they were made."""
+    libraries = {}
+    for name in _LIBRARIES:
+        try:
+            libraries[name] = version(name)
+        except ImportError:
+            continue
+    return {
+        name: {
+            "wanprep.schema": str(SCHEMA_VERSION),
+            "wanprep.spec": canonical_json(spec),
+            "wanprep.libraries": canonical_json(libraries),
+        }
+        for name, spec in recipe.specs.items()
+    }
+
+
+def _write_run(store: Store, summary: RunSummary) -> None:
+    store.files.write_bytes(f"{layout.RUNS}/{summary.run}.json", json.dumps(summary.to_json(), indent=1).encode())
+
+
+class _Listener(Listener):
+    def __init__(self, summary: RunSummary, progress: Reporter) -> None:
+        self._summary = summary
+        self._progress = progress
+
+    def task(self, result: TaskResult) -> None:
+        self._summary.add(result)
+        self._progress.clips(result.clips, sum(result.skipped.values()), sum(result.failed.values()))
+
+    def frames(self, count: int) -> None:
+        self._progress.frames(count)

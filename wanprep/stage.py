@@ -1,0 +1,153 @@
+"""The only interface between the spine and the stages.
+
+A stage turns media and earlier artifacts of one clip into one artifact. It never touches the store, an
+engine or another stage's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from schemas import ClipRecord, MediaRecord, Record
+from wanprep.media.window import Window
+from wanprep.spool import ArraySpool, BlockSpool
+from wanprep.timing import Timings
+
+T = TypeVar("T")
+C = TypeVar("C", bound="StageConfig")
+
+
+class Media(Enum):
+    """Which media of a clip a stage reads; their digests enter the stage's key."""
+
+    VIDEO = "video"
+    REFERENCE = "reference"
+    AUDIO = "audio"
+    PROMPT = "prompt"
+
+
+class StageConfig(BaseModel):
+    """Base of all stage configs. Every field enters the key unless it says `json_schema_extra={"key": False}`,
+    which is right only for a field that cannot change the result (a batch size, say)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker of a stage holds while it runs."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int = 0  # bytes of RAM beyond the interpreter's; 0: not declared
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The stage looked and has nothing to make: `reason` in words, `value` as measured."""
+
+    reason: str
+    value: float | None = None
+
+
+class ClipContext:
+    """What a stage may use while it works on one clip.
+
+    `clip` is its row; `media` says what is in its files, by the role they play ("video", "reference", "audio";
+    the sound of a video is told by the video's own row).
+    """
+
+    def __init__(
+        self,
+        clip: ClipRecord,
+        media: Mapping[str, MediaRecord],
+        scratch: Path,
+        timings: Timings | None = None,
+    ) -> None:
+        self.clip = clip
+        self.media = media
+        self.timings = timings or Timings()
+        self._scratch = scratch
+        self._shared: dict[Any, Any] = {}
+        self._open: list[ArraySpool | BlockSpool] = []
+
+    def spool(self, dtype: npt.DTypeLike, *row_shape: int) -> ArraySpool:
+        """A tensor that grows with the clip's frames without growing in memory."""
+        spool = ArraySpool(dtype, row_shape, self._scratch)
+        self._open.append(spool)
+        return spool
+
+    def blocks(self) -> BlockSpool:
+        spool = BlockSpool(self._scratch)
+        self._open.append(spool)
+        return spool
+
+    def shared(self, key: Any, make: Callable[[], T]) -> T:
+        """One object a clip for all stages that ask with an equal key: an estimator's state over frames."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        found: T = self._shared[key]
+        return found
+
+    def close(self) -> None:
+        """Frees the scratch space. Records that hold its spools are unreadable afterwards."""
+        for spool in self._open:
+            spool.close()
+        self._open.clear()
+        self._shared.clear()
+
+
+class Stage(Generic[C]):
+    """A stage without frames: `run` gets the clip's context and the records it needs, by stage name."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1  # raise it when the code's result changes
+    record: ClassVar[type[Record]]
+    Config: ClassVar[type[StageConfig]]
+    reads: ClassVar[frozenset[Media]] = frozenset()
+    needs: ClassVar[tuple[str, ...]] = ()  # stages whose artifact must be there before this one starts
+    uses: ClassVar[tuple[str, ...]] = ()  # stages it takes into account at the end, when the recipe has them
+    resources: ClassVar[Resources] = Resources()
+
+    def __init__(self, config: C) -> None:
+        self.config: C = config
+
+    def models(self) -> Mapping[str, str]:
+        """Name and digest (or exact version) of each model that determines the result."""
+        return {}
+
+    def unavailable(self) -> str | None:
+        """Why this stage cannot run here, with what would enable it; None when it can. Must be quick."""
+        return None
+
+    def setup(self) -> None:
+        """Loads models. Called once a worker, before the first clip."""
+
+    def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> Record | Skipped:
+        raise TypeError(f"stage {self.name} neither overrides run nor is a FrameStage")
+
+
+class Fold(Protocol):
+    """State of a frame stage over one clip."""
+
+    def add(self, window: Window) -> None:
+        """Takes the next frames, in order."""
+
+    def finish(self, inputs: Mapping[str, Record]) -> Record | Skipped:
+        """The artifact, or why there is none. `inputs` holds the records of `needs`, and of those `uses`
+        that the recipe has and that were not skipped."""
+
+
+class FrameStage(Stage[C]):
+    """A stage that folds over the clip's frames. Frame stages that do not need each other share one decode."""
+
+    def begin(self, context: ClipContext, inputs: Mapping[str, Record]) -> Fold:
+        """A new fold. `inputs` holds the records of `needs`; those of `uses` come with `finish`."""
+        raise TypeError(f"frame stage {self.name} does not override begin")

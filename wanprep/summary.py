@@ -1,0 +1,103 @@
+"""What a run did: counts, rates, failures. Written to `runs/<id>.json` and shown at the end."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from wanprep.engine.job import TaskResult
+
+MAX_FAILURES = 100  # kept in the summary; all are in the outcomes table
+
+
+class StageSummary(BaseModel):
+    """One stage over the clips of a run. Clips are counted once, however they ended."""
+
+    to_do: int = 0  # planned for this run
+    already_done: int = 0
+    already_skipped: int = 0
+    already_failed: int = 0
+    blocked: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    frames: int = 0  # of the clips done in this run
+    seconds: float = 0.0  # wall time inside the stage, over all workers
+    cpu_seconds: float = 0.0  # of the stage's own thread
+    nbytes: int = 0  # committed
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frames a second of stage time on one worker; None when nothing was measured."""
+        return self.frames / self.seconds if self.frames and self.seconds else None
+
+
+class Failure(BaseModel):
+    clip_id: str
+    stage: str
+    cause: str
+
+
+class RunSummary(BaseModel):
+    """The whole run."""
+
+    model_config = ConfigDict(validate_assignment=False)
+
+    run: str
+    store: str
+    engine: str
+    workers: int
+    host: str = ""
+    pid: int = 0
+    state: Literal["running", "finished", "stopped", "error"] = "running"
+    started_ns: int = 0
+    seconds: float = 0.0
+    clips: int = 0
+    clips_unusable: int = 0  # nothing can be made of them: failed
+    clips_too_short: int = 0  # fewer frames than timeline.min_frames: skipped
+    clips_to_do: int = 0
+    inputs_ignored: int = 0
+    inputs_repeated: int = 0
+    stages: dict[str, StageSummary] = Field(default_factory=dict)
+    shared_seconds: dict[str, float] = Field(default_factory=dict)  # decoding, shared estimators, writing
+    worker_peak_bytes: int = 0
+    failures: list[Failure] = Field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Failures, earlier ones and unusable clips included: what `--strict` refuses."""
+        return self.clips_unusable + sum(
+            stage.failed + stage.already_failed + stage.blocked for stage in self.stages.values()
+        )
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.clips_to_do == 0
+
+    def add(self, result: TaskResult) -> None:
+        """Takes in what became of a task."""
+        for name, stage in self.stages.items():
+            stage.done += result.done.get(name, 0)
+            stage.skipped += result.skipped.get(name, 0)
+            stage.failed += result.failed.get(name, 0)
+            stage.frames += result.frames.get(name, 0)
+            stage.nbytes += result.nbytes.get(name, 0)
+            stage.seconds += result.wall.get(name, 0.0)
+            stage.cpu_seconds += result.cpu.get(name, 0.0)
+        for name, seconds in result.wall.items():
+            if name not in self.stages:
+                self.shared_seconds[name] = self.shared_seconds.get(name, 0.0) + seconds
+        self.worker_peak_bytes = max(self.worker_peak_bytes, result.peak_bytes)
+        for row in result.failures:
+            self.add_failure(row.clip_id, row.stage, row.cause or "unknown")
+
+    def add_failure(self, clip_id: str, stage: str, cause: str) -> None:
+        if len(self.failures) < MAX_FAILURES:
+            self.failures.append(Failure(clip_id=clip_id, stage=stage, cause=cause))
+
+    def to_json(self) -> dict[str, Any]:
+        document = self.model_dump(mode="json")
+        for name, stage in self.stages.items():
+            document["stages"][name]["frames_per_second"] = stage.frames_per_second
+        return {**document, "failed": self.failed}
