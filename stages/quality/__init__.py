@@ -1,0 +1,5 @@
+"""Numbers to filter clips by."""
+
+from stages.quality.stage import Quality, QualityConfig
+
+__all__ = ["Quality", "QualityConfig"]
