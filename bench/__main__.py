@@ -1,0 +1,23 @@
+"""Runs benchmarks by name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("startup", "planning", "shards", "efficiency", "motion", "memory")
+
+
+def main() -> None:
+    asked = sys.argv[1:2]
+    if asked and asked[0] not in NAMES:
+        sys.exit(f"no benchmark is called '{asked[0]}' (there are: {', '.join(NAMES)})")
+    if asked:
+        importlib.import_module(f"bench.{asked[0]}").main(sys.argv[2:])
+        return
+    for name in NAMES:
+        importlib.import_module(f"bench.{name}").main([])
+
+
+if __name__ == "__main__":
+    main()
