@@ -81,6 +81,8 @@ def run(
     else:
         print_summary(_console(), summary)
         _console().print(f"store: {summary.store}", soft_wrap=True, highlight=False)
+        if any(stage.done for stage in summary.stages.values()):
+            _console().print(f"look at it: wanprep sheet {store}", soft_wrap=True, highlight=False)
     if strict and summary.failed:
         raise typer.Exit(3)
 

@@ -38,8 +38,10 @@ def write_sheet(
     record = clip.record
     if not record.frames or record.fps is None or record.video is None or record.width is None or record.height is None:
         raise StoreError(f"clip {clip.id}: has no frames to draw ({record.why_not or 'it has no video'})")
-    first = min(round(start * record.fps), record.frames - 1)
-    last = record.frames - 1 if end is None else min(max(round(end * record.fps), first), record.frames - 1)
+    # The last frame has no flow to a next one: leave it out where there is another.
+    final = max(0, record.frames - 2)
+    first = min(round(start * record.fps), final)
+    last = final if end is None else min(max(round(end * record.fps), first), final)
     wanted = sorted(set(np.linspace(first, last, rows).round().astype(int).tolist()))
     size = fit_short_side(record.width, record.height, _CELL_SHORT_SIDE)
     columns = _columns(clip, size)
@@ -83,7 +85,7 @@ def _columns(clip: StoredClip, size: Size) -> list[tuple[str, Draw]]:
     if skeleton is not None:
         found.append(("skeleton, face points", lambda frame, index: _skeleton(frame, skeleton, index)))
     if mask is not None or face is not None:
-        found.append(("mask edge, face, crop", lambda frame, index: _outlines(frame, mask, face, skeleton, index)))
+        found.append(("mask (blue), body, face, face crop (white)", lambda frame, index: _outlines(frame, mask, face, skeleton, index)))
     if flow is not None:
         found.append(("flow to the next frame", lambda frame, index: _flow(frame, flow, index)))
     return found

@@ -68,6 +68,8 @@ def print_summary(console: Console, summary: RunSummary) -> None:
                 shared = f"{frames / seconds:,.0f}" if frames else ""
                 table.add_row(f"[dim]({escape(name)})[/]", *[""] * (4 if earlier else 3), f"[dim]{shared}[/]", "")
         console.print(table)
+        if summary.shared_seconds:
+            console.print("[dim](in brackets: work that stages share; frames/s are of one worker)[/]")
         console.print(
             f"{plural(summary.clips_to_do, 'clip')} in {summary.seconds:.1f} s with the {summary.engine} engine, "
             f"{plural(summary.workers, 'worker')}, peak {size_text(summary.worker_peak_bytes)} a worker"
