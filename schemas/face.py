@@ -49,12 +49,16 @@ class FaceRecord(Record):
     score_T: Tensor  # float32 [T], of the face detector, 0 to 1
     boxes_TC: Tensor  # float32 [T,4] x0 y0 x1 y1 around the mesh, pixels
     points_TKC: Tensor  # float32 [T,68,2] pixels, iBUG 300-W order
-    mesh_TKC: Tensor | None  # float16 [T,478,3] in units of the box: x/width, y/height, z/width; None: not kept
+    mesh_TKC: (
+        Tensor | None
+    )  # float16 [T,478,3] in units of the box: x/width, y/height, z/width; None: not kept
     head_pose_TC: Tensor  # float32 [T,3] yaw, pitch, roll in degrees; 0 0 0 looks at the camera
     eye_openness_TC: Tensor  # float32 [T,2] height over width of the eye opening, right, left
     blink_T: Tensor  # bool [T]
     mouth_openness_T: Tensor  # float32 [T] inner lip height over width
-    gaze_TC: Tensor  # float32 [T,2] iris centre between the eye corners, right and down positive, in eye widths
+    gaze_TC: (
+        Tensor  # float32 [T,2] iris centre between the eye corners, right and down positive, in eye widths
+    )
     brow_height_TC: Tensor  # float32 [T,2] brow above eye in face heights, right, left
     crop_boxes_TC: Tensor  # int32 [T,4] the official face crop's x0 y0 x1 y1, pixels
     face_share: float  # share of frames 0 to 1

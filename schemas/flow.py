@@ -74,7 +74,9 @@ class FlowRecord(Record):
             ValueError: the store did not keep it (`flow.consistency` was false).
         """
         if self.consistent_blocks is None or self.consistent_offsets_T is None:
-            raise ValueError("this store keeps no flow consistency: run again with --set flow.consistency=true")
+            raise ValueError(
+                "this store keeps no flow consistency: run again with --set flow.consistency=true"
+            )
         stop = self.pairs if stop is None else stop
         shape = (self.height, (self.width + 7) // 8)
         bits = decompress(self.consistent_blocks, self.consistent_offsets_T, start, stop, shape, np.uint8)

@@ -52,7 +52,9 @@ class QualityRecord(Record):
     face_sharpness: float | None = None  # as sharpness, over the face box
     hand_sharpness: float | None = None  # as sharpness, over the boxes of the hands
     motion: float | None = None  # mean flow less camera, in percent of the picture's width per second
-    camera_motion: float | None = None  # mean flow of the camera (shift and zoom), in percent of the picture's width per second
+    camera_motion: float | None = (
+        None  # mean flow of the camera (shift and zoom), in percent of the picture's width per second
+    )
     body_jitter: float | None = None  # rms second difference of body points, percent of the person's height
     face_jitter: float | None = None  # rms second difference of face points, percent of the face's width
     hand_jitter: float | None = None  # rms second difference of hand points, percent of the hand's size

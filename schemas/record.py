@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeAlias
 
 import pyarrow as pa
@@ -40,6 +40,15 @@ class Record:
             row[column.name] = value
         return row
 
+    def as_stored(self) -> Self:
+        """This record as a reader will see it: numbers rounded to their columns' types, tensors as they are."""
+        names, tensors, maps = _columns(type(self))  # type: ignore[arg-type]
+        plain = [name for name in names if name not in tensors and name not in maps]
+        rounded = {
+            name: pa.scalar(getattr(self, name), self.SCHEMA.field(name).type).as_py() for name in plain
+        }
+        return replace(self, **rounded)
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any], get: GetTensor | None = None) -> Self:
         """The record of an Arrow row; columns the schema does not know are ignored.
@@ -48,7 +57,7 @@ class Record:
             TypeError: the row has tensors and no `get` was given.
             KeyError: a column is missing.
         """
-        names, tensors, maps = _columns(cls)
+        names, tensors, maps = _columns(cls)  # type: ignore[arg-type]  # classes hash by identity
         values = {name: row[name] for name in names}
         for name in tensors:
             if values[name] is not None:
@@ -62,7 +71,7 @@ class Record:
 
     @classmethod
     def tensor_columns(cls) -> tuple[str, ...]:
-        return _columns(cls)[1]
+        return _columns(cls)[1]  # type: ignore[arg-type]
 
 
 @functools.cache

@@ -28,7 +28,11 @@ def unfit(media: MediaRecord, role: str) -> str | None:
         return None if media.audio_codec is not None else "has no audio stream"
     if media.video_codec is not None:
         return None
-    sound = f": it is sound only ({media.audio_codec}, {media.audio_seconds or 0.0:.1f} s)" if media.audio_codec else ""
+    sound = (
+        f": it is sound only ({media.audio_codec}, {media.audio_seconds or 0.0:.1f} s)"
+        if media.audio_codec
+        else ""
+    )
     return f"has no video stream{sound}"
 
 

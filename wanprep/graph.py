@@ -77,7 +77,8 @@ def passes(stages: Sequence[Stage[Any]]) -> list[list[Stage[Any]]]:
                 same = frames and isinstance(steps[place[name]][0], FrameStage)
                 earliest = max(earliest, place[name] + (0 if same else 1))
         joined = next(
-            (i for i in range(earliest, len(steps)) if frames and isinstance(steps[i][0], FrameStage)), len(steps)
+            (i for i in range(earliest, len(steps)) if frames and isinstance(steps[i][0], FrameStage)),
+            len(steps),
         )
         if joined == len(steps):
             steps.append([])

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the closest known word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """`; did you mean 'x'?` for the closest known word, or nothing. `likeness` is asked for, 0 to 1 (the same)."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

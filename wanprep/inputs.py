@@ -16,11 +16,11 @@ from wanprep.hints import did_you_mean
 from wanprep.key import canonical_json, text_digest
 from wanprep.media.source import is_remote, local_path
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .m2ts .mts .wmv .flv .3gp .ogv .gif .h264 .hevc".split()
-)
+_CONTAINERS = "mp4 mov m4v mkv webm avi mpg mpeg ts m2ts mts wmv flv 3gp ogv gif h264 hevc"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _CONTAINERS.split())
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id")
+_SLIP = 0.8  # likeness from which an unknown column is one of ours misspelt
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -127,7 +127,13 @@ def _remote_paths(text: str) -> tuple[list[str], int]:
 
     try:
         fs, path = fsspec.core.url_to_fs(text)
-        names = sorted(fs.glob(path)) if glob.has_magic(path) else sorted(fs.find(path)) if fs.isdir(path) else [path]
+        names = (
+            sorted(fs.glob(path))
+            if glob.has_magic(path)
+            else sorted(fs.find(path))
+            if fs.isdir(path)
+            else [path]
+        )
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"{text}: cannot be listed ({type(error).__name__}: {error})") from error
     videos = [name for name in names if _is_video(name)]
@@ -197,7 +203,9 @@ def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 _check_columns(reader.fieldnames or [], path)
                 for number, row in enumerate(reader, start=1):
                     if None in row:
-                        raise UsageError(f"{path}, row {number}: has more fields than columns; quote text with commas")
+                        raise UsageError(
+                            f"{path}, row {number}: has more fields than columns; quote text with commas"
+                        )
                     yield f"row {number}", row
                 return
             for number, line in enumerate(file, start=1):
@@ -207,7 +215,9 @@ def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     except ValueError as error:
                         raise UsageError(f"{path}, line {number}: is not valid JSON ({error})") from error
                     if not isinstance(row, dict):
-                        raise UsageError(f"{path}, line {number}: each line is an object such as {{\"video\": ...}}")
+                        raise UsageError(
+                            f'{path}, line {number}: each line is an object such as {{"video": ...}}'
+                        )
                     _check_columns(row, f"{path}, line {number}")
                     yield f"line {number}", row
     except (OSError, ValueError, csv.Error) as error:
@@ -216,11 +226,15 @@ def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _check_columns(columns: Iterable[str], path: str) -> None:
     names = [str(column) for column in columns]
+    absent = set(MANIFEST_COLUMNS) - set(names)
     for name in names:
-        if name not in MANIFEST_COLUMNS and (hint := did_you_mean(name.lower(), set(MANIFEST_COLUMNS) - set(names))):
+        # Columns of others are welcome: only what is nearly one of ours is a slip of the pen.
+        if name not in MANIFEST_COLUMNS and (hint := did_you_mean(name.strip().lower(), absent, _SLIP)):
             raise UsageError(f"{path}: unknown column '{name}'{hint}")
     if not {"video", "audio", "reference", "prompt"} & set(names):
-        raise UsageError(f"{path}: a manifest has a column 'video' (and may have {', '.join(MANIFEST_COLUMNS[1:])})")
+        raise UsageError(
+            f"{path}: a manifest has a column 'video' (and may have {', '.join(MANIFEST_COLUMNS[1:])})"
+        )
 
 
 def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputClip:
@@ -242,10 +256,14 @@ def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputCl
             raise UsageError(f"{where}: {name} is {value}; it is a time in seconds from 0 on")
         return number
 
-    media = {name: _address(value, folder) for name in ("video", "reference", "audio") if (value := text(name))}
+    media = {
+        name: _address(value, folder) for name in ("video", "reference", "audio") if (value := text(name))
+    }
     clip_id = text("id")
     if clip_id is not None and not _ID.fullmatch(clip_id):
-        raise UsageError(f"{where}: id '{clip_id}' may hold letters, digits, '.', '_' and '-' only, 128 at most")
+        raise UsageError(
+            f"{where}: id '{clip_id}' may hold letters, digits, '.', '_' and '-' only, 128 at most"
+        )
     start, end = seconds("start") or 0.0, seconds("end")
     if end is not None and end <= start:
         raise UsageError(f"{where}: end {end:g} s is not after start {start:g} s")

@@ -86,7 +86,9 @@ class KeyMaker:
 def clip_key(clip: ClipRecord) -> str:
     """Key of the outcome of a clip that never came to its stages."""
     return text_digest(
-        canonical_json(["clip", clip.video or clip.audio, clip.video_digest, clip.start, clip.end, clip.why_not])
+        canonical_json(
+            ["clip", clip.video or clip.audio, clip.video_digest, clip.start, clip.end, clip.why_not]
+        )
     )
 
 

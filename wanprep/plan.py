@@ -56,7 +56,9 @@ class Plan:
         return sum(stage.count(state) for stage in self.stages.values())
 
 
-def make_plan(recipe: Recipe, clips: Sequence[ClipRecord], store: Store | None, *, retry_failed: bool = False) -> Plan:
+def make_plan(
+    recipe: Recipe, clips: Sequence[ClipRecord], store: Store | None, *, retry_failed: bool = False
+) -> Plan:
     """Keys of all clips and their states in the store; `store` is None when there is none yet."""
     usable = [clip for clip in clips if clip.why_not is None]
     unusable = [clip for clip in clips if clip.why_not is not None]
@@ -105,13 +107,19 @@ def _settled(store: Store | None) -> dict[str, Mapping[str, Any]]:
     return settled
 
 
-def _state(outcome: Mapping[str, Any], retry_failed: bool, plans: Mapping[str, StagePlan], index: int) -> State:
+def _state(
+    outcome: Mapping[str, Any], retry_failed: bool, plans: Mapping[str, StagePlan], index: int
+) -> State:
     if outcome["outcome"] == "skipped":
         return State.SKIPPED
     blocker = outcome["blocked_by"]
     if blocker is not None and blocker in plans:
         # It failed only because another stage did: it follows that stage's state now.
-        return State.TO_DO if plans[blocker].states[index] in (State.DONE, State.SKIPPED, State.TO_DO) else State.BLOCKED
+        return (
+            State.TO_DO
+            if plans[blocker].states[index] in (State.DONE, State.SKIPPED, State.TO_DO)
+            else State.BLOCKED
+        )
     return State.TO_DO if retry_failed else State.FAILED
 
 

@@ -42,7 +42,9 @@ def explain(plan: Plan, store: Store) -> None:
             if reason is None:
                 pair = (last.recipe, stage.name)
                 if pair not in compared:
-                    compared[pair] = _recipe_reason(documents[last.recipe], now, stage.name, inputs[stage.name])
+                    compared[pair] = _recipe_reason(
+                        documents[last.recipe], now, stage.name, inputs[stage.name]
+                    )
                 reason = compared[pair]
             stage_plan.reasons[reason] += 1
 
@@ -81,9 +83,7 @@ def _clip_reason(now: ClipRecord, last: ClipRecord, stage: str, reads: Collectio
     return None
 
 
-def _recipe_reason(
-    last: Mapping[str, Any], now: Mapping[str, Any], stage: str, inputs: Sequence[str]
-) -> str:
+def _recipe_reason(last: Mapping[str, Any], now: Mapping[str, Any], stage: str, inputs: Sequence[str]) -> str:
     old_stages, new_stages = last.get("stages", {}), now["stages"]
     if stage not in old_stages:
         return "new stage"

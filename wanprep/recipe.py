@@ -46,7 +46,9 @@ class Recipe:
 
 
 def presets() -> list[str]:
-    return sorted(item.name.removesuffix(".yaml") for item in _preset_folder().iterdir() if item.name.endswith(".yaml"))
+    return sorted(
+        item.name.removesuffix(".yaml") for item in _preset_folder().iterdir() if item.name.endswith(".yaml")
+    )
 
 
 def load_recipe(
@@ -99,7 +101,9 @@ def _parse(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{where}{line}: is not valid YAML ({getattr(error, 'problem', 'unreadable')})") from error
+        raise UsageError(
+            f"{where}{line}: is not valid YAML ({getattr(error, 'problem', 'unreadable')})"
+        ) from error
     except (ValueError, RecursionError) as error:
         # Dates that do not exist, numbers of too many digits, brackets without end.
         raise UsageError(f"{where}: is not valid YAML ({type(error).__name__}: {error})") from error
@@ -124,7 +128,9 @@ def _preset(name: str) -> dict[str, Any]:
     if name not in presets():
         hint = did_you_mean(name, presets())
         raise UsageError(f"no preset is called '{name}'{hint} (there are: {', '.join(presets())})")
-    return _checked(_parse((_preset_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name), f"preset {name}")
+    return _checked(
+        _parse((_preset_folder() / f"{name}.yaml").read_text(encoding="utf-8"), name), f"preset {name}"
+    )
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +188,9 @@ def _build(document: Mapping[str, Any], where: str, only: list[str]) -> Recipe:
         if settings is False:
             continue
         if settings is not None and settings is not True and not isinstance(settings, Mapping):
-            raise UsageError(f"{where}, stages.{name}: settings are a mapping of fields (or false to leave it out)")
+            raise UsageError(
+                f"{where}, stages.{name}: settings are a mapping of fields (or false to leave it out)"
+            )
         stage = registry.stage_class(str(name))
         fields = dict(settings) if isinstance(settings, Mapping) else {}
         for field, value in shared.items():
@@ -194,7 +202,9 @@ def _build(document: Mapping[str, Any], where: str, only: list[str]) -> Recipe:
         stages[stage.name] = stage(config)
     if unused := sorted(set(shared) - used):
         known = {field for stage in stages.values() for field in type(stage.config).model_fields}
-        raise UsageError(f"{where}, shared.{unused[0]}: no stage has this field{did_you_mean(unused[0], known)}")
+        raise UsageError(
+            f"{where}, shared.{unused[0]}: no stage has this field{did_you_mean(unused[0], known)}"
+        )
     if only:
         stages = _kept(stages, only)
     if not stages:

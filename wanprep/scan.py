@@ -1,4 +1,4 @@
-"""Looks into input files once: content digest, streams, sizes, times. What is known from last time is not read again."""
+"""Looks into input files once: content digest, streams, sizes, times. What is known is not read again."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class ArraySpool:
     def _flush(self) -> None:
         if self._file is None:
             # Unbuffered and already unlinked: nothing stays behind, whatever happens to the process.
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)
+            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
         self._file.seek(0, os.SEEK_END)
         view = memoryview(self._memory)
         while view:

@@ -38,7 +38,9 @@ class TimelineConfig(BaseModel):
         "clips spread over more workers and lose less when a job is stopped.",
     )
     min_frames: int = Field(
-        default=1, ge=1, description="Shorter clips are skipped with a reason; 5 is the least a 4n+1 video model takes."
+        default=1,
+        ge=1,
+        description="Shorter clips are skipped with a reason; 5 is the least a 4n+1 video model takes.",
     )
 
 
@@ -74,7 +76,11 @@ class Timeline:
             shown = (time, frame)
         # The last frame stays on screen as long as the one before it did.
         step = max(step, hold)
-        while shown is not None and index < self.frames and self.instant(index) < shown[0] + step + 0.5 / self.fps:
+        while (
+            shown is not None
+            and index < self.frames
+            and self.instant(index) < shown[0] + step + 0.5 / self.fps
+        ):
             yield shown[1]
             index += 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas import ClipRecord, OutcomeRecord, Record
-from wanprep import graph
+from wanprep import graph, registry
 from wanprep.engine.job import ClipTask, Guard, Job, Task, TaskResult
 from wanprep.engine.steps import Finished, StepRunner
 from wanprep.errors import StoreError
@@ -150,7 +150,7 @@ class Operator:
             settled = item.inputs[name].file if name in item.inputs else None
             found: Any = None
             if file := settled or files.get(key):
-                found = self._store.artifact(name, key, file)
+                found = self._store.artifact(name, key, file, registry.stage_class(name).record)
             elif name in writers:
                 found = writers[name].read(key)
             given[name] = found if found is not None else self._end(key, outcomes)

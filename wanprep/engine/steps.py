@@ -145,16 +145,18 @@ class StepRunner:
         try:
             with self._context.timings.span(stage.name):
                 made = make()
+                if isinstance(made, Skipped):
+                    finished = Finished(stage=stage.name, skipped=made)
+                elif type(made) is stage.record:
+                    # Stages after this one must see what they would read from the store in a later run.
+                    finished = Finished(stage=stage.name, record=made.as_stored())
+                else:
+                    wanted, got = stage.record.__name__, type(made).__name__
+                    finished = Finished.failure(stage.name, f"the stage returned {got}, not {wanted}")
         except Exception as error:
             self._fail(stage.name, error)
             return
-        if isinstance(made, Skipped):
-            self._finish(Finished(stage=stage.name, skipped=made))
-        elif type(made) is stage.record:
-            self._finish(Finished(stage=stage.name, record=made))
-        else:
-            wanted, got = stage.record.__name__, type(made).__name__
-            self._finish(Finished.failure(stage.name, f"the stage returned {got}, not {wanted}"))
+        self._finish(finished)
 
     def _fail(self, stage: str, error: Exception, prefix: str = "") -> None:
         self._raise_fatal(error)

@@ -79,7 +79,9 @@ def _probe(container: InputContainer, shown: tuple[int, int, int] | None) -> Med
         if packet.size == 0 or packet.is_discard:
             continue
         if packet.is_corrupt:
-            raise MediaError(f"damaged: a {packet.stream.type} packet near {_seconds(packet):.2f} s is corrupt")
+            raise MediaError(
+                f"damaged: a {packet.stream.type} packet near {_seconds(packet):.2f} s is corrupt"
+            )
         time = packet.pts if packet.pts is not None else packet.dts
         if time is None:
             untimed += packet.stream is streams[0]
@@ -92,9 +94,7 @@ def _probe(container: InputContainer, shown: tuple[int, int, int] | None) -> Med
         if times[s.index]
     ]
     _check_matroska_end(container, max(ends, default=0.0), len(streams))
-    video = (
-        _video_info(videos[0], shown, times[videos[0].index], untimed) if videos and shown else None
-    )
+    video = _video_info(videos[0], shown, times[videos[0].index], untimed) if videos and shown else None
     audio = None
     if sounds and times[sounds[0].index]:
         sound = sounds[0]
@@ -109,7 +109,9 @@ def _probe(container: InputContainer, shown: tuple[int, int, int] | None) -> Med
     return MediaInfo(video=video, audio=audio)
 
 
-def _video_info(stream: VideoStream, shown: tuple[int, int, int], ticks: list[int], untimed: int) -> VideoInfo:
+def _video_info(
+    stream: VideoStream, shown: tuple[int, int, int], ticks: list[int], untimed: int
+) -> VideoInfo:
     count = len(ticks) or untimed
     if count == 0:
         raise MediaError("has a video stream without frames")
@@ -173,7 +175,9 @@ def _first_frame(container: InputContainer) -> tuple[int, int, int] | None:
     if stream is None:
         return None
     if max(stream.codec_context.width, stream.codec_context.height) > _MAX_SIDE:
-        raise MediaError(f"is {stream.codec_context.width}x{stream.codec_context.height}: over {_MAX_SIDE} pixels")
+        raise MediaError(
+            f"is {stream.codec_context.width}x{stream.codec_context.height}: over {_MAX_SIDE} pixels"
+        )
     for frame in container.decode(stream):
         rotation = frame.rotation % 360
         if rotation % 90:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from schemas import ClipRecord, MediaRecord
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WINDOW_BYTES = 48 << 20  # decoded source pictures held at a time; their scaled copies come on top
 _MAX_WINDOW = 16  # frames; more gains nothing in speed
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS, libavformat/avformat.h
 _SEEK_MARGIN = 1.0  # seconds before a clip's start at which decoding begins, at the keyframe before
 
 
@@ -61,7 +62,9 @@ def read_windows(
                     frame = next(selected, None)
                     if frame is None:
                         shown = done + len(frames)
-                        raise MediaError(f"truncated: decoding ends after {shown} of {timeline.frames} frames")
+                        raise MediaError(
+                            f"truncated: decoding ends after {shown} of {timeline.frames} frames"
+                        )
                     frames.append(frame)
             yield Window(
                 done, tuple(frames), width=width, height=height, rotation=media.rotation or 0, timings=timings
@@ -85,14 +88,12 @@ def _timed_frames(media: MediaRecord, start: float) -> Iterator[tuple[float, Vid
         count = 0
         last = -1.0
         try:
-            if start > _SEEK_MARGIN:
-                # Raw streams cannot seek: they are decoded from their beginning.
-                with suppress(av.FFmpegError):
-                    container.seek(int((first + start - _SEEK_MARGIN) / base), stream=stream, backward=True)
+            # Raw streams carry no timestamps to seek: they are decoded from their beginning.
+            if start > _SEEK_MARGIN and not int(container.format.flags) & _NO_TIMESTAMPS:
+                container.seek(int((first + start - _SEEK_MARGIN) / base), stream=stream, backward=True)
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise MediaError(f"damaged: the frame at {max(last, 0.0):.2f} s is corrupt")
-                # Raw streams carry no timestamps: count instead.
                 time = frame.pts * base - first if frame.pts is not None else count / (media.fps or 25.0)
                 count += 1
                 if time <= last:
@@ -100,4 +101,6 @@ def _timed_frames(media: MediaRecord, start: float) -> Iterator[tuple[float, Vid
                 last = time
                 yield time, frame
         except av.FFmpegError as error:
-            raise MediaError(f"damaged: decoding fails after {max(last, 0.0):.2f} s ({reason(error)})") from error
+            raise MediaError(
+                f"damaged: decoding fails after {max(last, 0.0):.2f} s ({reason(error)})"
+            ) from error

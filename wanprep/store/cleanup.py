@@ -18,19 +18,28 @@ def remove_abandoned(store: Store) -> int:
     """Deletes temporary files of runs that are over, and tensors that no row came to refer to; returns how many.
 
     A run on this machine is over when its process is gone. A run on another machine may be alive, so its files
-    are left until they are a day old. Tensors without rows lie between two steps of a commit, or were left there;
-    they too are left for a day.
+    are left until they are a day old. Tensors without rows lie between two steps of a commit, or were left there:
+    they go at once when no run is alive.
     """
     removed = 0
-    temporaries = store.files.temporaries()
-    for name in temporaries + ([] if store.files.remote else store.unreferenced()):
+    unreferenced = [] if store.files.remote else store.unreferenced()
+    alone = not any(_is_alive(store, name) for name in store.files.names(layout.RUNS, ".json"))
+    for name in store.files.temporaries() + unreferenced:
         path = store.files.path(name)
         with contextlib.suppress(OSError):
-            over = name in temporaries and _is_over(store, store.files.writer_of(name))
+            if name in unreferenced:
+                # Looked at again: a run may have ended, and so committed its rows, since the list was made.
+                over = alone and not store.files.exists(f"{name.removesuffix('.safetensors')}.parquet")
+            else:
+                over = _is_over(store, store.files.writer_of(name))
             if over or time.time() - os.path.getmtime(path) > _ABANDONED_SECONDS:
                 os.unlink(path)
                 removed += 1
     return removed
+
+
+def _is_alive(store: Store, run_file: str) -> bool:
+    return not _is_over(store, run_file.removeprefix(f"{layout.RUNS}/").removesuffix(".json"))
 
 
 def _is_over(store: Store, run: str) -> bool:

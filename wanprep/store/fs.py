@@ -70,7 +70,9 @@ class StoreFiles:
             if self.remote:
                 self._fs.invalidate_cache(self.path(folder))
                 entries = self._fs.ls(self.path(folder), detail=True)
-                return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
+                return sorted(
+                    e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory"
+                )
             return sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.is_dir())
         except FileNotFoundError:
             return []
@@ -97,7 +99,9 @@ class StoreFiles:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
         except OSError as error:
-            raise StoreError(f"store {self.root}: {name} cannot be written ({error.strerror or error})") from error
+            raise StoreError(
+                f"store {self.root}: {name} cannot be written ({error.strerror or error})"
+            ) from error
 
     def _publish(self, temporary: str, name: str) -> None:
         if self.remote:

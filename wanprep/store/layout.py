@@ -9,7 +9,14 @@ from collections.abc import Iterable
 FORMAT_VERSION = 1
 
 STORE_FILE = "store.json"
-CLIPS, MEDIA, OUTCOMES, ARTIFACTS, RECIPES, RUNS = "clips", "media", "outcomes", "artifacts", "recipes", "runs"
+CLIPS, MEDIA, OUTCOMES, ARTIFACTS, RECIPES, RUNS = (
+    "clips",
+    "media",
+    "outcomes",
+    "artifacts",
+    "recipes",
+    "runs",
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

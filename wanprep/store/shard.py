@@ -25,7 +25,9 @@ from wanprep.store.fs import StoreFiles
 from wanprep.store.layout import artifact_folder
 
 INLINE_BYTES = 16 << 10  # a tensor up to this size lies in its row: one read less, and no alignment to waste
-_HEADER_PER_TENSOR = 400  # bytes reserved a tensor, less its name twice: 2 entries of dtype, offsets, shape (8 axes)
+_HEADER_PER_TENSOR = (
+    400  # bytes reserved a tensor, less its name twice: 2 entries of dtype, offsets, shape (8 axes)
+)
 _KEY_DIGITS = 32
 _ALIGN = 64  # bytes; every tensor starts on a cache line, and so on any dtype's boundary
 
@@ -57,7 +59,9 @@ class ShardWriter:
         self._schema = artifact_schema(record)
         self._rows: dict[str, pa.RecordBatch] = {}
         self._header: dict[str, Any] = {}
-        room = sum(_HEADER_PER_TENSOR + 2 * (_KEY_DIGITS + len(name.encode())) for name in record.tensor_columns())
+        room = sum(
+            _HEADER_PER_TENSOR + 2 * (_KEY_DIGITS + len(name.encode())) for name in record.tensor_columns()
+        )
         self._reserved = _round_up(8 + 64 + rows * room, _ALIGN)
         self._stack = contextlib.ExitStack()
         self._temporary: Path | None = None
@@ -108,7 +112,9 @@ class ShardWriter:
         if ref.data is not None:
             return ref.decode(ref.data)
         assert self._temporary is not None
-        return ref.decode(np.memmap(self._temporary, np.uint8, "r", offset=ref.offset or 0, shape=(ref.nbytes,)))
+        return ref.decode(
+            np.memmap(self._temporary, np.uint8, "r", offset=ref.offset or 0, shape=(ref.nbytes,))
+        )
 
     def _put(self, name: str, tensor: Tensor | TensorStream) -> TensorRef:
         dtype = str(tensor.dtype)
@@ -188,7 +194,9 @@ def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def _safetensors_header(tensors: Mapping[str, tuple[str, tuple[int, ...], int, int]], room: int, end: int) -> bytes:
+def _safetensors_header(
+    tensors: Mapping[str, tuple[str, tuple[int, ...], int, int]], room: int, end: int
+) -> bytes:
     """The header that fills `room` bytes. The format allows no gaps between tensors, so alignment bytes are
     declared as tensors of their own."""
     header: dict[str, Any] = {}
@@ -206,7 +214,7 @@ def _safetensors_header(tensors: Mapping[str, tuple[str, tuple[int, ...], int, i
                 "shape": [padding],
                 "data_offsets": [position - room, position - room + padding],
             }
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     if len(text) > room - 8:
         raise StoreError(f"the shard's header needs {len(text)} bytes and has room for {room - 8}")
     return struct.pack("<Q", room - 8) + text.ljust(room - 8)

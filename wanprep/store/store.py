@@ -42,7 +42,9 @@ class Store:
         """
         files = StoreFiles(str(root), run)
         if not files.exists(layout.STORE_FILE):
-            raise StoreError(f"{root}: is no wanprep store (it has no {layout.STORE_FILE}); make one with `wanprep run`")
+            raise StoreError(
+                f"{root}: is no wanprep store (it has no {layout.STORE_FILE}); make one with `wanprep run`"
+            )
         try:
             about = json.loads(files.read_bytes(layout.STORE_FILE))
             version = int(about["format_version"])
@@ -87,7 +89,9 @@ class Store:
             self._tables[name] = pa.concat_tables(parts)
         return self._tables[name]
 
-    def write_rows(self, table: str, record: type[Record], rows: Sequence[Record], identity: Sequence[str]) -> str:
+    def write_rows(
+        self, table: str, record: type[Record], rows: Sequence[Record], identity: Sequence[str]
+    ) -> str:
         """Commits rows of the `clips`, `media` or `outcomes` table as one file named after `identity`."""
         name = f"{table}/{layout.shard_name(identity)}.parquet"
         data = pa.Table.from_pylist([row.to_row() for row in rows], schema=record.SCHEMA)
@@ -153,8 +157,12 @@ class Store:
             matches = [name for name in rows if name.startswith(clip_id)]
             if len(matches) != 1:
                 if matches:
-                    raise StoreError(f"'{clip_id}' begins {len(matches)} clip ids, such as '{min(matches)}'; give more")
-                raise StoreError(f"store {self.files.root}: has no clip '{clip_id}'{did_you_mean(clip_id, rows)}")
+                    raise StoreError(
+                        f"'{clip_id}' begins {len(matches)} clip ids, such as '{min(matches)}'; give more"
+                    )
+                raise StoreError(
+                    f"store {self.files.root}: has no clip '{clip_id}'{did_you_mean(clip_id, rows)}"
+                )
             clip_id = matches[0]
         return StoredClip(self, rows[clip_id])
 
@@ -164,8 +172,11 @@ class Store:
             self._indexes[stage] = KeyIndex.load(self.files, stage)
         return self._indexes[stage]
 
-    def artifact(self, stage: str, key: str, file: str | None = None) -> Record | SimpleNamespace | None:
-        """The artifact of a key, or None. `file` is its Parquet file when that is already known.
+    def artifact(
+        self, stage: str, key: str, file: str | None = None, record: type[Record] | None = None
+    ) -> Record | SimpleNamespace | None:
+        """The artifact of a key, or None. `file` is its Parquet file when that is already known; `record` is what
+        to read it as, where the stage is a plug-in's.
 
         Raises:
             StoreError: a shard is missing or damaged.
@@ -178,13 +189,15 @@ class Store:
         if not rows:
             return None
         folder = name.rsplit("/", 1)[0]
-        record = RECORDS.get(stage)
+        record = record or RECORDS.get(stage)
         if record is None:
             return self._plain(table.schema, rows[0], folder)
         try:
             return record.from_row(rows[0], lambda ref: self.tensor(ref, folder))
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"store {self.files.root}: {name} is damaged ({error}); see `wanprep verify`") from error
+            raise StoreError(
+                f"store {self.files.root}: {name} is damaged ({error}); see `wanprep verify`"
+            ) from error
 
     def _plain(self, schema: pa.Schema, row: dict[str, Any], folder: str) -> SimpleNamespace:
         tensors = {field.name for field in schema if field.type == TENSOR and row[field.name] is not None}

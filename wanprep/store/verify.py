@@ -45,8 +45,14 @@ def verify(
     """
     report = Report()
     stages = store.files.folders(layout.ARTIFACTS)
-    parquets = [(stage, n) for stage in stages for n in store.files.names(layout.artifact_folder(stage), ".parquet")]
-    for folder, record in ((layout.CLIPS, ClipRecord), (layout.MEDIA, MediaRecord), (layout.OUTCOMES, OutcomeRecord)):
+    parquets = [
+        (stage, n) for stage in stages for n in store.files.names(layout.artifact_folder(stage), ".parquet")
+    ]
+    for folder, record in (
+        (layout.CLIPS, ClipRecord),
+        (layout.MEDIA, MediaRecord),
+        (layout.OUTCOMES, OutcomeRecord),
+    ):
         for name in store.files.names(folder, ".parquet"):
             _check_table(store, name, record.SCHEMA, report)
     keys: dict[str, set[str]] = {stage: set() for stage in stages}
@@ -73,10 +79,22 @@ def _check_table(store: Store, name: str, schema: pa.Schema | None, report: Repo
         report.problems.append(f"{name}: has no columns key and clip_id: it is no file of a store")
         return None
     if schema is not None and not table.schema.equals(schema, check_metadata=False):
-        wrong = sorted(set(map(str, schema)) ^ set(map(str, table.schema)))
-        report.problems.append(f"{name}: has another schema than this version writes ({'; '.join(wrong[:3])})")
+        wrong = "; ".join(_differences(schema, table.schema)[:3])
+        report.problems.append(f"{name}: has another schema than this version writes ({wrong})")
         return None
     return table
+
+
+def _differences(wanted: pa.Schema, found: pa.Schema) -> list[str]:
+    """What is wrong with the columns, in words."""
+    said = [f"no column '{name}'" for name in wanted.names if name not in found.names]
+    said += [f"unknown column '{name}'" for name in found.names if name not in wanted.names]
+    said += [
+        f"column '{column.name}' is {found.field(column.name).type}"
+        for column in wanted
+        if column.name in found.names and not found.field(column.name).equals(column)
+    ]
+    return said or ["columns in another order"]
 
 
 def _check_rows(
@@ -98,8 +116,13 @@ def _check_rows(
             report.nbytes += ref.nbytes
             try:
                 data = store.tensor(ref, folder)
-                if digests and xxhash.xxh3_128(data.reshape(-1).view(np.uint8).data).hexdigest() != ref.digest:
-                    report.problems.append(f"{name}: a tensor of key {row['key']} has other bytes than were written")
+                if (
+                    digests
+                    and xxhash.xxh3_128(data.reshape(-1).view(np.uint8).data).hexdigest() != ref.digest
+                ):
+                    report.problems.append(
+                        f"{name}: a tensor of key {row['key']} has other bytes than were written"
+                    )
             except (StoreError, ValueError) as error:
                 report.problems.append(f"{name}: key {row['key']}: {error}")
 
@@ -109,7 +132,9 @@ def _refs(row: dict[str, object], columns: list[str], name: str, report: Report)
         cell = row[column]
         if isinstance(cell, dict):
             if (cell["data"] is None) == (cell["file"] is None):
-                report.problems.append(f"{name}: {column} of key {row['key']} is neither inline nor in a shard")
+                report.problems.append(
+                    f"{name}: {column} of key {row['key']} is neither inline nor in a shard"
+                )
                 continue
             try:
                 yield TensorRef.from_cell(cell)

@@ -1,0 +1,1 @@
+"""Makers of small test media, stages and stores."""
