@@ -28,5 +28,7 @@ def manifest(path: Path, videos: list[Path], copies: int, seconds: float) -> Pat
         for number in range(copies):
             for which, video in enumerate(videos):
                 # A hundredth of a frame: another clip to the plan, the same work to every stage.
-                writer.writerow([f"copy-{which}-{number:03d}", str(video.resolve()), 0, seconds + number * 1e-4])
+                writer.writerow(
+                    [f"copy-{which}-{number:03d}", str(video.resolve()), 0, seconds + number * 1e-4]
+                )
     return path

@@ -39,20 +39,26 @@ def main() -> None:
         pool.map(work, jobs, chunksize=1)
 
 
-def _decode(path: str, seconds: float, person_long_side: int | None) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
+def _decode(
+    path: str, seconds: float, person_long_side: int | None
+) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         person_scaler, gray_scaler = VideoReformatter(), VideoReformatter()
         size = fit_short_side(stream.width, stream.height, 240)
-        person_size = fit_long_side(stream.width, stream.height, person_long_side) if person_long_side else None
+        person_size = (
+            fit_long_side(stream.width, stream.height, person_long_side) if person_long_side else None
+        )
         limit = round(seconds * float(stream.average_rate or 25))
         for index, frame in enumerate(container.decode(stream)):
             if index >= limit:
                 return
             rgb = None
             if person_size:
-                rgb = person_scaler.reformat(frame, *person_size, "rgb24", interpolation=Interpolation.AREA, threads=1)
+                rgb = person_scaler.reformat(
+                    frame, *person_size, "rgb24", interpolation=Interpolation.AREA, threads=1
+                )
                 rgb = np.ascontiguousarray(rgb.to_ndarray())
             gray = gray_scaler.reformat(frame, *size, "gray", interpolation=Interpolation.AREA, threads=1)
             yield rgb, np.ascontiguousarray(gray.to_ndarray())
@@ -78,7 +84,9 @@ def _full(job: tuple[str, str, float, str]) -> None:
             flows.append(np.clip(np.rint(there * 8), -127, 127).astype(np.int8).tobytes())
             del back
         last = gray
-    table = pa.table({"keypoints": [np.stack(keypoints).tobytes()], "mask": [b"".join(masks)], "flow": [b"".join(flows)]})
+    table = pa.table(
+        {"keypoints": [np.stack(keypoints).tobytes()], "mask": [b"".join(masks)], "flow": [b"".join(flows)]}
+    )
     pq.write_table(table, os.path.join(out, f"{clip_id}.parquet"), compression="zstd", use_dictionary=False)
 
 

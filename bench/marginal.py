@@ -1,4 +1,4 @@
-"""What a clip costs beyond start-up: the cost of many copies less the cost of few, against the floor's same difference."""
+"""What a clip costs beyond start-up: many copies less few, against the floor's same difference."""
 
 from __future__ import annotations
 
@@ -32,12 +32,23 @@ def marginal_pairs(
 
     def ours(copies: int, pair: int) -> Cost:
         store = folder / f"store-{pair}-{copies}"
-        command = [sys.executable, "-m", "wanprep", "run", str(lists[copies]), "--store", str(store), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "wanprep",
+            "run",
+            str(lists[copies]),
+            "--store",
+            str(store),
+            *options,
+        ]
         return command_cost([*command, "--workers", str(workers)], log)
 
     def plain(copies: int, pair: int) -> Cost:
         out = str(folder / f"floor-{pair}-{copies}")
-        return command_cost([sys.executable, "-m", "bench.floor", floor, str(lists[copies]), out, str(workers)], log)
+        return command_cost(
+            [sys.executable, "-m", "bench.floor", floor, str(lists[copies]), out, str(workers)], log
+        )
 
     a, b = [], []
     for pair in range(pairs):

@@ -42,7 +42,9 @@ def main(arguments: list[str]) -> None:
         started = time.perf_counter()
         plan = make_plan(changed, fresh, Store.open(str(folder)))
         explained = time.perf_counter() - started
-        rows.append([f"{count:,}", planned, explained, planned / count * 1e6, dict(plan.stages["flow"].reasons)])
+        rows.append(
+            [f"{count:,}", planned, explained, planned / count * 1e6, dict(plan.stages["flow"].reasons)]
+        )
         shutil.rmtree(folder)
     show(
         "Planning, six stages a clip, everything done (bars: 5 s at 100,000; 60 s at 1,000,000; linear)",

@@ -29,7 +29,9 @@ _PAIRS = 7
 class Conditioning(Record):
     """What a training step reads of a clip; 16-bit floats stand in for bfloat16, which is as wide."""
 
-    SCHEMA: ClassVar[pa.Schema] = pa.schema([pa.field(n, TENSOR) for n in ("latents_CTHW", "text_TC", "keypoints_TKC")])
+    SCHEMA: ClassVar[pa.Schema] = pa.schema(
+        [pa.field(n, TENSOR) for n in ("latents_CTHW", "text_TC", "keypoints_TKC")]
+    )
 
     latents_CTHW: Tensor  # float16 [16,21,60,104]
     text_TC: Tensor  # float16 [40..200,4096]
@@ -68,12 +70,18 @@ def main(arguments: list[str]) -> None:
     os.close(handle)
 
     show(
-        f"Shards: {options.clips} clips, {payload / 1e6:.0f} MB; {options.read} random clips read (medians of {_PAIRS} pairs)",
+        f"Shards: {options.clips} clips, {payload / 1e6:.0f} MB; {options.read} random ones read, {_PAIRS} pairs",
         ["", "ours, ms", "floor, ms", "ratio", "bar"],
         [
             _row("random read, copied to buffers, against preadv", read_ratio, "3"),
             _row("write and fsync, against write() and fsync", write_ratio, "1.7"),
-            ["bytes on disk against payload", f"{stored:,}", f"{payload:,}", f"{stored / payload:.4f}", "1.01"],
+            [
+                "bytes on disk against payload",
+                f"{stored:,}",
+                f"{payload:,}",
+                f"{stored / payload:.4f}",
+                "1.01",
+            ],
         ],
     )
     shutil.rmtree(WORK / "shards")
@@ -135,7 +143,9 @@ def _read_store(store: Store, chosen: list[int], buffers: list[np.ndarray]) -> N
     for number in chosen:
         found = store.artifact("conditioning", f"{number:032x}")
         assert found is not None
-        for tensor, buffer in zip((found.latents_CTHW, found.text_TC, found.keypoints_TKC), buffers, strict=True):
+        for tensor, buffer in zip(
+            (found.latents_CTHW, found.text_TC, found.keypoints_TKC), buffers, strict=True
+        ):
             np.copyto(buffer[: tensor.nbytes], tensor.reshape(-1).view(np.uint8))
 
 

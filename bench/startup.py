@@ -33,7 +33,17 @@ def main(arguments: list[str]) -> None:
     log = folder / "log.txt"
 
     def job(store: Path, engine: str) -> Cost:
-        command = [sys.executable, "-m", "wanprep", "run", str(video), "--store", str(store), "--preset", "motion"]
+        command = [
+            sys.executable,
+            "-m",
+            "wanprep",
+            "run",
+            str(video),
+            "--store",
+            str(store),
+            "--preset",
+            "motion",
+        ]
         return command_cost([*command, "--engine", engine, "--workers", "1"], log)
 
     tiny, bare, nothing, inline = [], [], [], []

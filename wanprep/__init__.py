@@ -1,11 +1,11 @@
 """wanprep: conditioning for Wan2.2-Animate and Wan2.2-S2V, prepared once and kept.
 
-    import wanprep
+import wanprep
 
-    summary = wanprep.run("videos/", store="store", recipe="features")
-    store = wanprep.open("store")
-    for clip in store.clips():
-        print(clip.id, clip.skeleton.keypoints_TKC.shape)
+summary = wanprep.run("videos/", store="store", recipe="features")
+store = wanprep.open("store")
+for clip in store.clips():
+    print(clip.id, clip.skeleton.keypoints_TKC.shape)
 """
 
 from __future__ import annotations

@@ -31,18 +31,25 @@ app = typer.Typer(
 )
 
 Inputs = Annotated[
-    list[str], typer.Argument(help="Video files, folders, globs or manifests (csv, jsonl, parquet).", show_default=False)
+    list[str],
+    typer.Argument(
+        help="Video files, folders, globs or manifests (csv, jsonl, parquet).", show_default=False
+    ),
 ]
 StoreOption = Annotated[str, typer.Option("--store", "-s", help="Folder or bucket address of the store.")]
 StoreArgument = Annotated[str, typer.Argument(help="Folder or bucket address of the store.")]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", "-r", help="Recipe file (YAML) or preset name.", show_default=False)
 ]
-PresetOption = Annotated[str | None, typer.Option("--preset", "-p", help="Preset to start from; default: features.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", "-p", help="Preset to start from; default: features.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="stage.field=value, on top of the recipe; may be repeated.")
 ]
-OnlyOption = Annotated[str | None, typer.Option("--only", help="Just these stages and their needs, comma-separated.")]
+OnlyOption = Annotated[
+    str | None, typer.Option("--only", help="Just these stages and their needs, comma-separated.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -55,9 +62,13 @@ def run(
     set_: SetOption = None,
     only: OnlyOption = None,
     engine: Annotated[str, typer.Option(help="auto, inline (this process) or ray.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; default: one a core.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster to run on.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed before.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when any clip failed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,6 +111,7 @@ def plan(
 ) -> None:
     """Show what a run would make, and why. Makes nothing."""
     from wanprep.engine.progress import reporter
+    from wanprep.inputs import read_inputs
     from wanprep.prepare import check_available, prepare
     from wanprep.report.estimate import estimates
     from wanprep.report.tables import print_plan
@@ -111,7 +123,9 @@ def plan(
     chosen = _recipe(recipe, preset, set_, only)
     check_available(chosen)
     opened = Store.open(store) if StoreFiles(store).exists(layout.STORE_FILE) else None
-    prepared = prepare(inputs, chosen, opened, retry_failed=retry_failed, progress=reporter().phase)
+    prepared = prepare(
+        read_inputs(inputs), chosen, opened, retry_failed=retry_failed, progress=reporter().phase
+    )
     result = prepared.plan
     guesses = estimates(result, opened)
     if not as_json:
@@ -126,7 +140,9 @@ def plan(
         for name, stage in result.stages.items()
     }
     unusable = {clip.clip_id: clip.why_not for clip in result.unusable}
-    _print_json({"clips": len(result.clips), "to_do": len(result.to_do), "stages": stages, "unusable": unusable})
+    _print_json(
+        {"clips": len(result.clips), "to_do": len(result.to_do), "stages": stages, "unusable": unusable}
+    )
 
 
 @app.command()
@@ -158,7 +174,9 @@ def verify(
 
     progress = reporter()
     report = verify_store(
-        Store.open(store), digests=not quick, progress=lambda done, total: progress.phase("verify", done, total)
+        Store.open(store),
+        digests=not quick,
+        progress=lambda done, total: progress.phase("verify", done, total),
     )
     if as_json:
         _print_json({**vars(report), "clean": report.clean})
@@ -182,7 +200,9 @@ def verify(
 @app.command()
 def sheet(
     store: StoreArgument,
-    clip: Annotated[str | None, typer.Option(help="Id of a clip, or how it begins; default: the first.")] = None,
+    clip: Annotated[
+        str | None, typer.Option(help="Id of a clip, or how it begins; default: the first.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("sheet.png"),
     rows: Annotated[int, typer.Option(min=1, max=40, help="Frames shown, evenly spaced.")] = 6,
     start: Annotated[float, typer.Option(min=0, help="Seconds into the clip at which to begin.")] = 0.0,
@@ -202,7 +222,9 @@ def sheet(
 
 @app.command()
 def doctor(
-    store: Annotated[str | None, typer.Option("--store", "-s", help="Also check that this store can be written.")] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", "-s", help="Also check that this store can be written.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what works on this machine, and what would enable the rest."""

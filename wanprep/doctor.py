@@ -22,7 +22,15 @@ from wanprep.errors import WanprepError
 from wanprep.report.tables import size_text
 from wanprep.store.store import Store
 
-_PACKAGES = ("av", "numpy", "pyarrow", "opencv-contrib-python-headless", "opencv-contrib-python", "mediapipe", "ray")
+_PACKAGES = (
+    "av",
+    "numpy",
+    "pyarrow",
+    "opencv-contrib-python-headless",
+    "opencv-contrib-python",
+    "mediapipe",
+    "ray",
+)
 _SCRATCH_BYTES = 2 << 30  # free scratch space below which long clips may not fit
 
 
@@ -53,7 +61,9 @@ def _machine() -> Iterator[Finding]:
         "" if supported else "MediaPipe 0.10.21 has wheels for 3.11 and 3.12 only",
     )
     gpu = _gpu()
-    yield Finding("gpu", "ok" if gpu else "off", gpu or "none found", "" if gpu else "nothing here needs one yet")
+    yield Finding(
+        "gpu", "ok" if gpu else "off", gpu or "none found", "" if gpu else "nothing here needs one yet"
+    )
 
 
 def _gpu() -> str | None:
@@ -77,12 +87,16 @@ def _packages() -> Iterator[Finding]:
     try:
         import cv2
     except ImportError as error:
-        fix = "install the headless build (see docs/install.md), or the system packages libgl1 and libglib2.0-0"
+        fix = (
+            "install the headless build (see docs/install.md), or the system packages libgl1 and libglib2.0-0"
+        )
         yield Finding("import cv2", "broken", str(error), fix)
     else:
         detail = "with contrib modules" if hasattr(cv2, "ximgproc") else "without contrib modules"
         state: Literal["ok", "broken"] = "ok" if hasattr(cv2, "ximgproc") else "broken"
-        yield Finding("import cv2", state, detail, "" if state == "ok" else "install opencv-contrib-python-headless")
+        yield Finding(
+            "import cv2", state, detail, "" if state == "ok" else "install opencv-contrib-python-headless"
+        )
 
 
 def _plugins() -> Iterator[Finding]:
@@ -122,7 +136,9 @@ def _disk(store: str | None) -> Iterator[Finding]:
         yield Finding("store", "broken", str(error))
         return
     left = opened.files.free_bytes()
-    yield Finding("store", "ok", f"{store} can be written" + (f", {size_text(left)} free" if left is not None else ""))
+    yield Finding(
+        "store", "ok", f"{store} can be written" + (f", {size_text(left)} free" if left is not None else "")
+    )
 
 
 def print_findings(console: Console, findings: list[Finding]) -> None:
@@ -131,5 +147,7 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
     colours = {"ok": "green", "off": "yellow", "broken": "red"}
     for finding in findings:
         fix = f" [dim]({escape(finding.fix)})[/]" if finding.fix else ""
-        table.add_row(finding.what, f"[{colours[finding.state]}]{finding.state}[/]", escape(finding.detail) + fix)
+        table.add_row(
+            finding.what, f"[{colours[finding.state]}]{finding.state}[/]", escape(finding.detail) + fix
+        )
     console.print(table)

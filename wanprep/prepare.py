@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas import MediaRecord
 from wanprep.clip import make_clips
 from wanprep.errors import StoreError, UsageError
-from wanprep.inputs import Inputs, read_inputs
+from wanprep.inputs import Inputs
 from wanprep.plan import Plan, make_plan
 from wanprep.recipe import Recipe
 from wanprep.scan import media_of, scan
@@ -37,11 +38,13 @@ def check_available(recipe: Recipe) -> None:
     """
     for stage in recipe.stages:
         if problem := stage.unavailable():
-            raise UsageError(f"stages.{stage.name}: {problem} (or leave it out with --set, see `wanprep doctor`)")
+            raise UsageError(
+                f"stages.{stage.name}: {problem} (or leave it out with --set, see `wanprep doctor`)"
+            )
 
 
 def prepare(
-    sources: Source | Iterable[Source],
+    inputs: Inputs,
     recipe: Recipe,
     store: Store | None,
     *,
@@ -51,9 +54,8 @@ def prepare(
     """Looks at the inputs and plans. What the scan found is kept in the store, if there is one.
 
     Raises:
-        UsageError: the inputs name nothing, or a manifest is malformed.
+        UsageError: two clips have one id.
     """
-    inputs = read_inputs([sources] if isinstance(sources, str | os.PathLike) else sources)
     known = store.media_records() if store else {}
     media, fresh = scan(media_of(inputs.clips), known, lambda done, total: progress("scan", done, total))
     if store is not None and fresh:
@@ -62,4 +64,9 @@ def prepare(
         with contextlib.suppress(StoreError):
             store.write_rows(layout.MEDIA, MediaRecord, fresh, identity)
     clips = list(make_clips(inputs.clips, media, recipe.timeline, recipe.digest))
+    ids = Counter(clip.clip_id for clip in clips)
+    if repeated := [name for name, count in ids.items() if count > 1]:
+        raise UsageError(
+            f"a piece of a split video and another clip have the id '{repeated[0]}': rename that clip"
+        )
     return Prepared(inputs, media, make_plan(recipe, clips, store, retry_failed=retry_failed))

@@ -64,7 +64,7 @@ def load_recipe(
         source: path of a YAML file, name of a preset, or the document itself; None takes `preset`.
         preset: a preset to start from; a document's own `preset:` line does the same.
         overrides: `stage.field=value`, `timeline.field=value` or `shared.field=value`; values are YAML.
-        only: keep just these stages and the stages they need.
+        only: keep just these stages and those they take in.
 
     Raises:
         UsageError: an unknown preset, stage or field, or a bad value; says where and suggests the nearest name.
@@ -139,7 +139,9 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         below = result.get(name)
         if isinstance(value, Mapping):
             result[name] = _merged(below if isinstance(below, Mapping) else {}, value)
-        else:
+        elif not (
+            value is None and isinstance(below, Mapping)
+        ):  # an empty `flow:` keeps the preset's settings
             result[name] = value
     return result
 
@@ -222,7 +224,8 @@ def _kept(stages: Mapping[str, Stage[Any]], only: Iterable[str]) -> dict[str, St
             raise UsageError(f"--only {name}: the recipe has no such stage{did_you_mean(name, stages)}")
         if name not in kept:
             kept[name] = stages[name]
-            wanted.extend(need for need in stages[name].needs if need in stages)
+            # Also what it merely uses: without, it would get another key than under the whole recipe.
+            wanted.extend(other for other in (*stages[name].needs, *stages[name].uses) if other in stages)
     return kept
 
 

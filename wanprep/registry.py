@@ -27,7 +27,9 @@ def _load(group: str, what: str, name: str) -> Any:
     entry = _entries(group).get(name)
     if entry is None:
         known = ", ".join(names(group))
-        raise UsageError(f"no {what} is called '{name}'{did_you_mean(name, names(group))} (there are: {known})")
+        raise UsageError(
+            f"no {what} is called '{name}'{did_you_mean(name, names(group))} (there are: {known})"
+        )
     try:
         return entry.load()
     except (ImportError, AttributeError) as error:

@@ -14,11 +14,12 @@ from typing import Any
 
 from schemas import SCHEMA_VERSION
 from wanprep import registry
-from wanprep.enrol import enrol
 from wanprep.engine.job import Listener, TaskResult, make_job
 from wanprep.engine.progress import Reporter, silent
 from wanprep.engine.tasks import make_tasks
+from wanprep.enrol import enrol
 from wanprep.errors import UsageError
+from wanprep.inputs import read_inputs
 from wanprep.key import canonical_json
 from wanprep.plan import Plan
 from wanprep.prepare import Prepared, Source, check_available, prepare
@@ -29,8 +30,16 @@ from wanprep.store.cleanup import remove_abandoned
 from wanprep.store.store import Store
 from wanprep.summary import RunSummary, StageSummary
 
-INLINE_FRAMES = 2_000  # frames of work up to which one process is done before Ray has paid for its start
-_LIBRARIES = ("wanprep", "av", "mediapipe", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless")
+INLINE_FRAMES = 1_000  # frames of work up to which one process is done before Ray has paid for its start
+_CLUSTER_WORKERS = 32  # a guess at a cluster's size, for cutting tasks
+_LIBRARIES = (
+    "wanprep",
+    "av",
+    "mediapipe",
+    "numpy",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
 
 
 def run(
@@ -55,7 +64,7 @@ def run(
         recipe: a YAML file, a preset's name, a mapping, or a loaded recipe; None takes the preset.
         preset: a preset to start from (`features` by default).
         overrides: `stage.field=value` on top of the recipe.
-        only: just these stages and those they need.
+        only: just these stages and those they take in.
         engine: `inline` (this process), `ray`, a plug-in's engine, or `auto`.
         workers: processes at a time; None takes one a core.
         address: a Ray cluster to run on.
@@ -70,18 +79,21 @@ def run(
         StoreError: the store cannot be written.
     """
     progress = progress or silent()
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(
-        recipe, preset=preset, overrides=overrides, only=only
+    loaded = (
+        recipe
+        if isinstance(recipe, Recipe)
+        else load_recipe(recipe, preset=preset, overrides=overrides, only=only)
     )
     check_available(loaded)
-    workers = workers or _cores()
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise UsageError(f"workers={workers}: at least one process is needed")
+    workers = workers or (0 if address else _cores())  # 0: as many as the cluster holds
     started_ns = time.time_ns()
+    listed = read_inputs([inputs] if isinstance(inputs, str | os.PathLike) else inputs)
     run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}{secrets.token_hex(2)}"
     opened = Store.create(os.fspath(store), run=run_id, created_by=f"wanprep {version('wanprep')}")
     remove_abandoned(opened)
-    prepared = prepare(inputs, loaded, opened, retry_failed=retry_failed, progress=progress.phase)
+    prepared = prepare(listed, loaded, opened, retry_failed=retry_failed, progress=progress.phase)
     plan = prepared.plan
     chosen = _choose(engine, plan, workers, address)
     if chosen == "inline":
@@ -108,7 +120,9 @@ def _choose(engine: str, plan: Plan, workers: int, address: str | None) -> str:
     """Inline for a small job on one machine, Ray otherwise or when an address is given."""
     if engine != "auto":
         if address and engine == "inline":
-            raise UsageError(f"the inline engine runs in this process, not at {address}; leave one of the two out")
+            raise UsageError(
+                f"the inline engine runs in this process, not at {address}; leave one of the two out"
+            )
         registry.engine(engine)
         return engine
     if address:
@@ -156,7 +170,7 @@ def _execute(
     progress: Reporter,
 ) -> None:
     plan = prepared.plan
-    tasks = make_tasks(plan, prepared.media, store, workers)
+    tasks = make_tasks(plan, prepared.media, store, workers or _CLUSTER_WORKERS)
     job = make_job(
         plan.recipe,
         store=store.files.root,
@@ -204,7 +218,9 @@ def _metadata(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 def _write_run(store: Store, summary: RunSummary) -> None:
-    store.files.write_bytes(f"{layout.RUNS}/{summary.run}.json", json.dumps(summary.to_json(), indent=1).encode())
+    store.files.write_bytes(
+        f"{layout.RUNS}/{summary.run}.json", json.dumps(summary.to_json(), indent=1).encode()
+    )
 
 
 class _Listener(Listener):

@@ -126,7 +126,12 @@ class MediaPipeEstimator(PersonEstimator):
             right_score=right.score if right else 0.0,
         )
         return PersonFrame(
-            status, head, keypoints_KC, _body_box(keypoints_KC, head, frame_HWC), mesh_KC, _segmentation(body, view)
+            status,
+            head,
+            keypoints_KC,
+            _body_box(keypoints_KC, head, frame_HWC),
+            mesh_KC,
+            _segmentation(body, view),
         )
 
     def _face_only(self, frame_HWC: Pixels, head: Detection) -> PersonFrame:

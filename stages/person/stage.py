@@ -23,8 +23,9 @@ class PersonConfig(StageConfig):
 P = TypeVar("P", bound=PersonConfig)
 
 _PACKAGES = {"mediapipe": "mediapipe==0.10.21"}  # backend -> what pip installs it
-# Bytes beyond the interpreter's: models, their libraries and a window's results (measured).
-_MEMORY = 600 << 20
+# Bytes beyond the interpreter's: a third of what the three stages hold together, 600 MB of models and libraries
+# and a window's results (measured); an operator's needs are the sum of its stages'.
+_MEMORY = 200 << 20
 
 
 class PersonStage(FrameStage[P]):

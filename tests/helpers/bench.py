@@ -10,6 +10,7 @@ from typing import Any
 import wanprep
 from helpers.media import write_video
 from helpers.stages import BEGUN, Count, Digest, Note
+from wanprep.inputs import read_inputs
 from wanprep.plan import Plan
 from wanprep.prepare import prepare
 from wanprep.recipe import load_recipe
@@ -45,7 +46,7 @@ class Bench:
 
     def plan(self, **options: Any) -> Plan:
         store = Store.open(str(self.store)) if self.store.exists() else None
-        return prepare(self.manifest, load_recipe(self.recipe), store, **options).plan
+        return prepare(read_inputs([self.manifest]), load_recipe(self.recipe), store, **options).plan
 
     def run(self, **options: Any) -> RunSummary:
         BEGUN.clear()

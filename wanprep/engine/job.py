@@ -147,7 +147,13 @@ class Guard(Protocol):
 
 
 def make_job(
-    recipe: Recipe, *, store: str, run: str, workers: int, address: str | None, metadata: dict[str, dict[str, str]]
+    recipe: Recipe,
+    *,
+    store: str,
+    run: str,
+    workers: int,
+    address: str | None,
+    metadata: dict[str, dict[str, str]],
 ) -> Job:
     return Job(
         store=store,

@@ -92,13 +92,17 @@ class StepRunner:
         for name in (*stage.needs, *stage.uses):
             if name in self._results and self._results[name] is None:
                 self._finish(
-                    Finished(stage=stage.name, cause=f"needs {name}, which failed for this clip", blocked_by=name)
+                    Finished(
+                        stage=stage.name, cause=f"needs {name}, which failed for this clip", blocked_by=name
+                    )
                 )
                 return False
         for name in stage.needs:
             found = self._results.get(name)
             if isinstance(found, Skipped):
-                self._finish(Finished(stage=stage.name, skipped=Skipped(f"{name}: {found.reason}", found.value)))
+                self._finish(
+                    Finished(stage=stage.name, skipped=Skipped(f"{name}: {found.reason}", found.value))
+                )
                 return False
         return True
 

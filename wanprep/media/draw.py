@@ -162,9 +162,7 @@ def _draw_hand(canvas_HWC: Image, points: list[tuple[float, float] | None], thic
             cv2.circle(canvas_HWC, pixel, thickness, HAND_POINT_COLOUR, thickness=-1)
 
 
-def draw_face_points(
-    canvas_HWC: Image, keypoints_KC: Floats, colour: Colour = FACE_POINT_COLOUR
-) -> Image:
+def draw_face_points(canvas_HWC: Image, keypoints_KC: Floats, colour: Colour = FACE_POINT_COLOUR) -> Image:
     """A small dot at each of the 68 face points; for people to look at, never part of the official picture.
 
     canvas_HWC: (H, W, 3) uint8 RGB, drawn on in place and returned.

@@ -36,7 +36,13 @@ def write_sheet(
         StoreError: the clip has no video, or its file is gone.
     """
     record = clip.record
-    if not record.frames or record.fps is None or record.video is None or record.width is None or record.height is None:
+    if (
+        not record.frames
+        or record.fps is None
+        or record.video is None
+        or record.width is None
+        or record.height is None
+    ):
         raise StoreError(f"clip {clip.id}: has no frames to draw ({record.why_not or 'it has no video'})")
     # The last frame has no flow to a next one: leave it out where there is another.
     final = max(0, record.frames - 2)
@@ -48,7 +54,9 @@ def write_sheet(
     lines = []
     for index, frame in _frames(store, clip, wanted, size):
         cells = [_cell(frame, draw, index) for _, draw in columns]
-        lines.append(_with_caption(np.hstack(cells), f"frame {index}, {index / record.fps:.2f} s", _facts(clip, index)))
+        lines.append(
+            _with_caption(np.hstack(cells), f"frame {index}, {index / record.fps:.2f} s", _facts(clip, index))
+        )
     header = _header([title for title, _ in columns], size[0] + _GAP, f"{clip.id}   {record.frames} frames")
     picture = np.vstack([header, *lines])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +93,12 @@ def _columns(clip: StoredClip, size: Size) -> list[tuple[str, Draw]]:
     if skeleton is not None:
         found.append(("skeleton, face points", lambda frame, index: _skeleton(frame, skeleton, index)))
     if mask is not None or face is not None:
-        found.append(("mask (blue), body, face, face crop (white)", lambda frame, index: _outlines(frame, mask, face, skeleton, index)))
+        found.append(
+            (
+                "mask (blue), body, face, face crop (white)",
+                lambda frame, index: _outlines(frame, mask, face, skeleton, index),
+            )
+        )
     if flow is not None:
         found.append(("flow to the next frame", lambda frame, index: _flow(frame, flow, index)))
     return found
@@ -100,7 +113,11 @@ def _skeleton(frame: Picture, record: SkeletonRecord, index: int) -> Picture:
 
 
 def _outlines(
-    frame: Picture, mask: MaskRecord | None, face: FaceRecord | None, skeleton: SkeletonRecord | None, index: int
+    frame: Picture,
+    mask: MaskRecord | None,
+    face: FaceRecord | None,
+    skeleton: SkeletonRecord | None,
+    index: int,
 ) -> Picture:
     height, width = frame.shape[:2]
     if mask is not None:

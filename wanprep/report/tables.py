@@ -29,7 +29,10 @@ def print_plan(console: Console, plan: Plan, estimates: Mapping[str, Estimate]) 
     table.add_column("why")
     for name, stage in plan.stages.items():
         why = "; ".join(f"{escape(reason)} ({count:,})" for reason, count in stage.reasons.most_common(4))
-        counts = [stage.count(state) for state in (State.TO_DO, State.DONE, State.SKIPPED, State.FAILED, State.BLOCKED)]
+        counts = [
+            stage.count(state)
+            for state in (State.TO_DO, State.DONE, State.SKIPPED, State.FAILED, State.BLOCKED)
+        ]
         estimate = str(estimates[name]) if name in estimates and counts[0] else ""
         table.add_row(name, *(f"{count:,}" if count else "-" for count in counts), estimate, why)
     console.print(table)
@@ -39,7 +42,9 @@ def print_plan(console: Console, plan: Plan, estimates: Mapping[str, Estimate]) 
             console.print(f"  {escape(clip.clip_id)}: {escape(clip.why_not or '')}", soft_wrap=True)
         _more(console, len(plan.unusable))
     to_do = len(plan.to_do)
-    console.print(f"{plural(to_do, 'clip')} to run of {plural(len(plan.clips), 'clip')}" if to_do else "nothing to do")
+    console.print(
+        f"{plural(to_do, 'clip')} to run of {plural(len(plan.clips), 'clip')}" if to_do else "nothing to do"
+    )
 
 
 def print_summary(console: Console, summary: RunSummary) -> None:
@@ -66,21 +71,29 @@ def print_summary(console: Console, summary: RunSummary) -> None:
         for name, seconds in sorted(summary.shared_seconds.items()):
             if seconds >= 0.01:
                 shared = f"{frames / seconds:,.0f}" if frames else ""
-                table.add_row(f"[dim]({escape(name)})[/]", *[""] * (4 if earlier else 3), f"[dim]{shared}[/]", "")
+                table.add_row(
+                    f"[dim]({escape(name)})[/]", *[""] * (4 if earlier else 3), f"[dim]{shared}[/]", ""
+                )
         console.print(table)
         if summary.shared_seconds:
             console.print("[dim](in brackets: work that stages share; frames/s are of one worker)[/]")
         console.print(
             f"{plural(summary.clips_to_do, 'clip')} in {summary.seconds:.1f} s with the {summary.engine} engine, "
-            f"{plural(summary.workers, 'worker')}, peak {size_text(summary.worker_peak_bytes)} a worker"
+            f"{_workers(summary.workers)}, peak {size_text(summary.worker_peak_bytes)} a worker"
         )
     if summary.clips_too_short:
         console.print(f"{plural(summary.clips_too_short, 'clip')} shorter than timeline.min_frames left out")
     _print_failures(console, [(f.clip_id, f.stage, f.cause) for f in summary.failures], summary.failed)
     if summary.inputs_ignored:
-        console.print(f"{plural(summary.inputs_ignored, 'other file')} in the folders left alone (no video by name)")
+        console.print(
+            f"{plural(summary.inputs_ignored, 'other file')} in the folders left alone (no video by name)"
+        )
     if summary.inputs_repeated:
         console.print(f"{plural(summary.inputs_repeated, 'input')} given more than once, taken once")
+
+
+def _workers(count: int) -> str:
+    return plural(count, "worker") if count else "all workers of the cluster"
 
 
 def print_status(console: Console, status: Status) -> None:

@@ -22,17 +22,15 @@ def remove_abandoned(store: Store) -> int:
     they go at once when no run is alive.
     """
     removed = 0
-    unreferenced = [] if store.files.remote else store.unreferenced()
-    alone = not any(_is_alive(store, name) for name in store.files.names(layout.RUNS, ".json"))
-    for name in store.files.temporaries() + unreferenced:
+    over = {name for name in store.files.temporaries() if _is_over(store, store.files.writer_of(name))}
+    unreferenced = set() if store.files.remote else set(store.unreferenced())
+    if unreferenced and not any(_is_alive(store, name) for name in store.files.names(layout.RUNS, ".json")):
+        # Looked at again: a run may have ended, and so committed its rows, since the list was made.
+        over |= unreferenced & set(store.unreferenced())
+    for name in {*store.files.temporaries(), *unreferenced}:
         path = store.files.path(name)
         with contextlib.suppress(OSError):
-            if name in unreferenced:
-                # Looked at again: a run may have ended, and so committed its rows, since the list was made.
-                over = alone and not store.files.exists(f"{name.removesuffix('.safetensors')}.parquet")
-            else:
-                over = _is_over(store, store.files.writer_of(name))
-            if over or time.time() - os.path.getmtime(path) > _ABANDONED_SECONDS:
+            if name in over or time.time() - os.path.getmtime(path) > _ABANDONED_SECONDS:
                 os.unlink(path)
                 removed += 1
     return removed

@@ -29,6 +29,11 @@ def shard_name(parts: Iterable[str]) -> str:
     return f"part-{digest.hexdigest()}"
 
 
+def rows_file(tensor_file: str) -> str:
+    """The Parquet file whose rows refer to a tensor file: the same name less what tells attempts apart."""
+    return tensor_file.removesuffix(".safetensors").rpartition("-")[0] + ".parquet"
+
+
 def artifact_folder(stage: str) -> str:
     return f"{ARTIFACTS}/{checked(stage)}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,8 +55,10 @@ class ShardWriter:
         self._files = files
         self._record = record
         self._metadata = {"wanprep.stage": stage, **metadata}
-        self._base = f"{artifact_folder(stage)}/{name}"
-        self._tensor_file = f"{name}.safetensors"
+        self._folder = artifact_folder(stage)
+        self._rows_file = f"{self._folder}/{name}.parquet"
+        # Its own name each time: a task that is run again must not change bytes under rows that are there.
+        self._tensor_file = f"{name}-{secrets.token_hex(4)}.safetensors"
         self._schema = artifact_schema(record)
         self._rows: dict[str, pa.RecordBatch] = {}
         self._header: dict[str, Any] = {}
@@ -151,7 +154,9 @@ class ShardWriter:
 
     def _open_file(self) -> IO[bytes]:
         if self._file is None:
-            self._temporary = self._stack.enter_context(self._files.writing(f"{self._base}.safetensors"))
+            self._temporary = self._stack.enter_context(
+                self._files.writing(f"{self._folder}/{self._tensor_file}")
+            )
             self._file = self._temporary.open("wb", buffering=0)
             self._file.seek(self._reserved)
         return self._file
@@ -164,11 +169,15 @@ class ShardWriter:
     def commit(self) -> str | None:
         """Makes the shard visible; returns its Parquet path in the store, or None when it has no rows.
 
+        A task that is run again finds its shard there: equal keys are equal artifacts, so that one stays.
+
         Raises:
             StoreError: the disk is full or not writable; nothing is visible then.
         """
         if not self._rows:
             return None
+        if self._is_there():
+            return self._rows_file
         if self._file is not None and self._temporary is not None:
             self._file.truncate(self._position)
             self._file.seek(0)
@@ -178,8 +187,14 @@ class ShardWriter:
             self._stack.close()
         table = pa.Table.from_batches(self._rows.values(), schema=self._schema).combine_chunks()
         table = table.replace_schema_metadata(self._metadata)
-        self.nbytes += self._files.write_table(f"{self._base}.parquet", table)
-        return f"{self._base}.parquet"
+        self.nbytes += self._files.write_table(self._rows_file, table)
+        return self._rows_file
+
+    def _is_there(self) -> bool:
+        if not self._files.exists(self._rows_file):
+            return False
+        present = self._files.read_table(self._rows_file, ["key"]).column("key").to_pylist()
+        return set(present) >= self._rows.keys()
 
 
 def _chunks(tensor: Tensor | TensorStream) -> Iterator[Tensor]:

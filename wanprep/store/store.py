@@ -216,14 +216,25 @@ class Store:
         return self._tables[name]
 
     def unreferenced(self) -> list[str]:
-        """Tensor files without a Parquet file: a commit stopped between its two steps, or is there now."""
+        """Tensor files that no row refers to: a commit stopped between its two steps, or is there now."""
         found: list[str] = []
         for stage in self.files.folders(layout.ARTIFACTS):
             folder = layout.artifact_folder(stage)
-            rows = {name.removesuffix(".parquet") for name in self.files.names(folder, ".parquet")}
-            tensors = self.files.names(folder, ".safetensors")
-            found += [name for name in tensors if name.removesuffix(".safetensors") not in rows]
-        return found
+            rows = set(self.files.names(folder, ".parquet"))
+            tensors: dict[str, list[str]] = {}
+            for name in self.files.names(folder, ".safetensors"):
+                tensors.setdefault(layout.rows_file(name), []).append(name)
+            for parquet, names in tensors.items():
+                if parquet not in rows:
+                    found += names
+                elif len(names) > 1:  # a task ran twice: which of them its rows mean, only they know
+                    found += sorted(set(names) - self._referenced(parquet, folder))
+        return sorted(found)
+
+    def _referenced(self, parquet: str, folder: str) -> set[str]:
+        table = self.files.read_table(parquet)
+        cells = (table.column(field.name).to_pylist() for field in table.schema if field.type == TENSOR)
+        return {f"{folder}/{cell['file']}" for column in cells for cell in column if cell and cell["file"]}
 
     def tensor(self, ref: TensorRef, folder: str) -> Tensor:
         """A tensor's array: read-only, mapped from the shard on a local disk.

@@ -77,7 +77,7 @@ def test_artifact_comes_back_equal(tmp_path: Path, stage: str, rows: int, sparse
     read = Store.open(str(tmp_path)).artifact(stage, KEY)
     assert isinstance(read, Record)
     assert_same(made, read)
-    assert store.files.exists(f"artifacts/{stage}/part-a.safetensors") == (rows == 4000)
+    assert bool(store.files.names(f"artifacts/{stage}", ".safetensors")) == (rows == 4000)
 
 
 @pytest.mark.parametrize("table", ["clips", "media", "outcomes"])
@@ -106,7 +106,7 @@ def test_safetensors_library_sees_equal_tensors(tmp_path: Path) -> None:
         for key, record in made.items():
             shard.add(key, "clip", record)
         shard.commit()
-    path = tmp_path / "artifacts/skeleton/part-a.safetensors"
+    (path,) = (tmp_path / "artifacts/skeleton").glob("part-a-*.safetensors")
     tensors = load_file(path)
     for key, record in made.items():
         for column in RECORDS["skeleton"].tensor_columns():
@@ -128,7 +128,8 @@ def test_every_dtype_of_a_store_comes_back(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_array_equal(read.blocks, tensor)
     assert read.blocks.dtype == tensor.dtype
     assert not read.blocks.flags.writeable
-    library = load_file(tmp_path / "artifacts/mask/part-a.safetensors")
+    (path,) = (tmp_path / "artifacts/mask").glob("part-a-*.safetensors")
+    library = load_file(path)
     np.testing.assert_array_equal(library[f"{KEY}.blocks"], tensor)
 
 

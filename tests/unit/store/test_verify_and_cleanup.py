@@ -186,7 +186,10 @@ def test_what_is_a_day_old_is_removed_whoever_made_it(tmp_path: Path) -> None:
 
 def test_tensors_without_rows_are_left_while_a_run_is_alive_and_removed_afterwards(made: Path) -> None:
     """A run killed between the two steps of a commit left them for good; `verify` promised their removal."""
-    old, young = made / "artifacts/count/part-0.safetensors", made / "artifacts/count/part-1.safetensors"
+    old, young = (
+        made / "artifacts/count/part-0-aa.safetensors",
+        made / "artifacts/count/part-1-bb.safetensors",
+    )
     for path in (old, young):
         path.write_bytes(b"x")
     os.utime(old, (time.time() - 90_000,) * 2)

@@ -1,0 +1,89 @@
+"""The connection to Ray: one of our own, a cluster's, or the caller's."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from wanprep.errors import UsageError
+
+_OBJECT_STORE_BYTES = 512 << 20  # only rows of text go through it
+_CONNECT_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def connected(address: str | None, *, cpus: int, run: str) -> Iterator[None]:
+    """Ray for the length of the block.
+
+    A connection that is there already is used and left alone. Otherwise `address` is joined, and without one a
+    Ray of our own is started with `cpus` logical CPUs and ended with the block.
+
+    Raises:
+        UsageError: no cluster answers at the address.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {
+        "namespace": f"wanprep-{run}",
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    if address is None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        options |= {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            # Ray's workers run at nice 15 unless told otherwise, which starves them on a machine in use.
+            "_system_config": {"worker_niceness": 0},
+        }
+    else:
+        _check_answers(address)
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        why = _first_line(error)
+        if address is None:
+            raise UsageError(f"Ray cannot be started on this machine ({why}); try --engine inline") from error
+        raise _nobody(address, why) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself tries for five minutes before it gives up on an address (measured with Ray 2.60)."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _nobody(address, error.strerror or str(error)) from error
+
+
+def _nobody(address: str, why: str) -> UsageError:
+    return UsageError(f"no Ray cluster answers at '{address}' ({why}); start one with `ray start --head`")
+
+
+def nodes() -> list[dict[str, float]]:
+    """What each machine that is up has in all, by Ray's resource names."""
+    import ray
+
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""A plug-in distribution that is found through its entry points, as a stranger's would be."""
