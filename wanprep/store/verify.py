@@ -114,6 +114,7 @@ def _check_rows(
         for ref in _refs(row, tensor_columns, name, report):
             report.tensors += 1
             report.nbytes += ref.nbytes
+            place = name if ref.file is None else f"{folder}/{ref.file}"
             try:
                 data = store.tensor(ref, folder)
                 if (
@@ -121,7 +122,7 @@ def _check_rows(
                     and xxhash.xxh3_128(data.reshape(-1).view(np.uint8).data).hexdigest() != ref.digest
                 ):
                     report.problems.append(
-                        f"{name}: a tensor of key {row['key']} has other bytes than were written"
+                        f"{place}: a tensor of key {row['key']} has other bytes than were written"
                     )
             except (StoreError, ValueError) as error:
                 report.problems.append(f"{name}: key {row['key']}: {error}")
