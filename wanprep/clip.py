@@ -55,7 +55,7 @@ def _pieces(
 
     for role, uri in (("video", item.video), ("reference", item.reference), ("audio", item.audio)):
         if uri is not None and (error := unfit(media[uri], role)):
-            yield row(item.clip_id, start=item.start, end=item.end, why_not=f"{role} {error}")
+            yield row(item.clip_id, start=item.start, end=item.end, why_not=f"{role}: {error}")
             return
     if item.video is None:
         yield row(item.clip_id, start=item.start, end=item.end)

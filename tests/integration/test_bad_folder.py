@@ -67,14 +67,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
         "still": (64, 48, 1),
     }
     bad = {
-        "text": "video cannot be opened as media: Invalid data found",
-        "empty": "video the file is empty (0 bytes)",
-        "no_index": "video cannot be opened as media: Invalid data found",
+        "text": "video: cannot be opened as media: Invalid data found",
+        "empty": "video: the file is empty (0 bytes)",
+        "no_index": "video: cannot be opened as media: Invalid data found",
         "cut": "corrupt",
-        "sound_only": "video has no video stream: it is sound only (aac, 0.5 s)",
-        "damaged": "video damaged",
-        "pipe": "video is no regular file",
-        "gone": "video the file does not exist",
+        "sound_only": "video: has no video stream: it is sound only (aac, 0.5 s)",
+        "damaged": "video: damaged",
+        "pipe": "video: is no regular file",
+        "gone": "video: the file does not exist",
     }
     return Folder(path, good, bad)
 
@@ -157,6 +157,6 @@ def test_command_line_counts_failures_without_a_traceback(
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert f"{len(folder.bad) + 1} failed" in done.stdout
-    assert "video the file is empty (0 bytes)" in done.stdout
+    assert "video: the file is empty (0 bytes)" in done.stdout
     # Decoders must not talk past us.
     assert [line for line in done.stderr.splitlines() if not line.startswith("running:")] == []

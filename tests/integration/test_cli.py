@@ -71,13 +71,13 @@ def test_run_plan_status_and_verify_as_json(made: Path) -> None:
         0,
         1,
     )
-    assert summary["failures"][0]["cause"].startswith("video cannot be opened as media")
+    assert summary["failures"][0]["cause"].startswith("video: cannot be opened as media")
     assert summary["stages"]["flow"]["already_done"] == 1
     plan = json_of("plan", "in", "-s", "store", "-r", "flow.yaml", "--set", "flow.short_side=48", folder=made)
     assert plan["stages"]["flow"]["to_do"] == 1
     assert plan["stages"]["flow"]["reasons"] == {"config changed: short_side 32 -> 48": 1}
     assert plan["stages"]["flow"]["estimate"]["seconds"] > 0
-    assert next(iter(plan["unusable"].values())).startswith("video cannot be opened")
+    assert next(iter(plan["unusable"].values())).startswith("video: cannot be opened")
     status = json_of("status", "store", folder=made)
     assert status["stages"] == {"flow": {"done": 1, "skipped": 0, "failed": 0, "missing": 0}}
     assert len(status["failures"]) == status["unusable"] == 1

@@ -102,7 +102,7 @@ def test_clips_artifacts_and_outcomes_join(store: Path, read: Any) -> None:
     assert read["frames"] == {name: clip.frames for name, clip in clips.items() if clip.keys}
     assert sorted(read["frames"].values()) == [3, 40]
     assert read["causes"] == read["pandas_causes"]
-    assert read["causes"][0].startswith("video cannot be opened as media")
+    assert read["causes"][0].startswith("video: cannot be opened as media")
 
 
 def test_tensors_are_decoded_inline_and_by_reference(store: Path, read: Any) -> None:

@@ -206,10 +206,10 @@ def test_roles_are_judged_one_by_one(tmp_path: Path) -> None:
     media, _ = scan(media_of(items), {})
     why = {clip.clip_id: clip.why_not for clip in make_clips(items, media, TimelineConfig(), "r")}
     assert why == {
-        "wrong": "video has no video stream: it is sound only (pcm_s16le, 0.5 s)",
+        "wrong": "video: has no video stream: it is sound only (pcm_s16le, 0.5 s)",
         "right": None,
-        "mute": "audio has no audio stream",
-        "face": "reference has no video stream: it is sound only (pcm_s16le, 0.5 s)",
+        "mute": "audio: has no audio stream",
+        "face": "reference: has no video stream: it is sound only (pcm_s16le, 0.5 s)",
     }
 
 

@@ -101,7 +101,7 @@ def test_what_is_missing_says_why(tmp_path: Path, videos: Path, add_stages: Call
         with pytest.raises(MissingArtifact, match=said):
             getattr(clip, stage)
         assert clip.get(stage) is None and not hasattr(clip, stage)
-    with pytest.raises(MissingArtifact, match="clip gone: video the file does not exist"):
+    with pytest.raises(MissingArtifact, match="clip gone: video: the file does not exist"):
         _ = wanprep.open(store_path).clip("gone").count
     add_stages(broken(ValueError("bad pixel")))
     wanprep.run(videos / "two.mp4", store=store_path, recipe={"stages": {"count": {}}}, engine="inline")
@@ -142,7 +142,7 @@ def test_file_that_may_be_read_again_is_looked_at_again(
     with monkeypatch.context() as patch:
         patch.setattr(scan, "file_digest", denied)
         first = wanprep.run(videos / "one.mp4", store=tmp_path, recipe=COUNT, engine="inline")
-    assert [failure.cause for failure in first.failures] == ["video cannot be read: Permission denied"]
+    assert [failure.cause for failure in first.failures] == ["video: cannot be read: Permission denied"]
     BEGUN.clear()
     assert wanprep.run(videos / "one.mp4", store=tmp_path, recipe=COUNT, engine="inline").failed == 0
     assert BEGUN == ["count"]
