@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from schemas import FaceRecord, FlowRecord, QualityRecord, Record, SkeletonRecord
+from schemas import FaceRecord, QualityRecord, Record, SkeletonRecord
 from stages.quality.keypoints import BODY, Floats, Jitter, boxes_around
+from stages.quality.motion import MotionMeter
 from stages.quality.picture import PictureMeter, box_sharpness
 from wanprep.media.geometry import Size, fit_short_side
 from wanprep.media.wan_body import FACE, LEFT_HAND, RIGHT_HAND
@@ -39,6 +40,13 @@ class QualityConfig(StageConfig):
         description="Side of the cells in which sharpness is kept for faces and hands, pixels. Smaller "
         "follows small hands more closely and takes more scratch space (3 kB a frame at 16).",
     )
+    motion_short_side: int = Field(
+        default=120,
+        ge=16,
+        le=1080,
+        description="Shorter side of the pictures on which motion and cuts are measured, pixels. Larger sees "
+        "finer motion and costs in proportion to its square.",
+    )
     least_confidence: float = Field(
         default=0.5,
         gt=0,
@@ -56,7 +64,7 @@ class Quality(FrameStage[QualityConfig]):
     record: ClassVar[type[Record]] = QualityRecord
     Config: ClassVar[type[StageConfig]] = QualityConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
-    uses: ClassVar[tuple[str, ...]] = ("skeleton", "face", "flow")
+    uses: ClassVar[tuple[str, ...]] = ("skeleton", "face")
     resources: ClassVar[Resources] = Resources(cpus=1.0, memory=100 << 20)
 
     def models(self) -> Mapping[str, str]:
@@ -77,21 +85,26 @@ class QualityFold:
         self._context = context
         self._size: Size = (0, 0)
         self._meter: PictureMeter | None = None
+        self._motion_meter: MotionMeter | None = None
 
     def add(self, window: Window) -> None:
         if self._meter is None:
             self._size = fit_short_side(window.width, window.height, self._config.short_side)
             self._meter = PictureMeter(self._context, self._size, self._config.cell)
-        self._meter.add(window.gray_THW(self._size))
+        if self._motion_meter is None:
+            short_side = self._config.motion_short_side
+            self._motion_meter = MotionMeter(self._context, window.width, window.height, short_side)
+        gray_THW = window.gray_THW(self._size)
+        self._meter.add(gray_THW)
+        self._motion_meter.add(gray_THW)
 
     def finish(self, inputs: Mapping[str, Record]) -> QualityRecord | Skipped:
-        meter = self._meter
-        if meter is None:
+        meter, motion_meter = self._meter, self._motion_meter
+        if meter is None or motion_meter is None:
             return Skipped("no frames", 0.0)
-        skeleton, face, flow = inputs.get("skeleton"), inputs.get("face"), inputs.get("flow")
+        skeleton, face = inputs.get("skeleton"), inputs.get("face")
         skeleton = skeleton if isinstance(skeleton, SkeletonRecord) else None
         face = face if isinstance(face, FaceRecord) else None
-        flow = flow if isinstance(flow, FlowRecord) else None
         return QualityRecord(
             frames=len(meter.brightness_T),
             brightness=float(np.mean(meter.brightness_T, dtype=np.float64)),
@@ -102,8 +115,8 @@ class QualityFold:
             contrast_T=meter.contrast_T.tensor(),
             sharpness_T=meter.sharpness_T.tensor(),
             **self._sharpness(meter, skeleton, face),
-            **self._motion(flow),
-            **self._jitter(skeleton, flow),
+            **self._motion(motion_meter),
+            **self._jitter(skeleton, motion_meter),
             **_shares(skeleton, face),
         )
 
@@ -136,14 +149,11 @@ class QualityFold:
         across, down = self._size[0] / record.width / meter.cell, self._size[1] / record.height / meter.cell
         return boxes_TC * (across, down, across, down)
 
-    def _motion(self, flow: FlowRecord | None) -> dict[str, float | None]:
-        fps = self._context.clip.fps
-        if flow is None or not fps or flow.cuts >= flow.pairs:
-            return {}
-        percent = 100 * fps / flow.width
-        return {"motion": flow.mean_motion * percent, "camera_motion": flow.mean_camera * percent}
+    def _motion(self, meter: MotionMeter) -> dict[str, float | None]:
+        found = meter.percent_per_second(self._context.clip.fps or 0.0)
+        return {} if found is None else {"motion": found[0], "camera_motion": found[1]}
 
-    def _jitter(self, skeleton: SkeletonRecord | None, flow: FlowRecord | None) -> dict[str, float | None]:
+    def _jitter(self, skeleton: SkeletonRecord | None, meter: MotionMeter) -> dict[str, float | None]:
         if skeleton is None:
             return {}
         least = self._config.least_confidence
@@ -153,10 +163,7 @@ class QualityFold:
             stop = min(stop + 2, skeleton.frames)
             points_TKC = np.asarray(skeleton.keypoints_TKC[start:stop])
             boxes_TC = np.asarray(skeleton.boxes_TC[start:stop])
-            cut_T = np.zeros(max(0, stop - start - 1), np.bool_)
-            if flow is not None:
-                known_T = np.asarray(flow.cut_T[start : stop - 1])
-                cut_T[: len(known_T)] = known_T
+            cut_T = np.asarray(meter.cut_T[start : stop - 1])
             body.add(points_TKC[:, BODY], boxes_TC[:, 3] - boxes_TC[:, 1], cut_T)
             face.add(points_TKC[:, FACE], _extent(points_TKC[:, FACE], least)[:, 0], cut_T)
             for side in (LEFT_HAND, RIGHT_HAND):

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from wanprep.hints import plural
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -84,11 +86,11 @@ class _Lines(_Counts):
         self._last = time.monotonic()
 
     def phase(self, name: str, done: int, total: int) -> None:
-        self._maybe(f"{name}: {done:,} of {total:,} files")
+        self._maybe(f"{name}: {done:,} of {total:,}")
 
     def begin(self, clips: int, frames: int) -> None:
         super().begin(clips, frames)
-        self._say(f"running: {clips:,} clips, {frames:,} frames")
+        self._say(f"running: {plural(clips, 'clip')}, {plural(frames, 'frame')}")
 
     def frames(self, count: int) -> None:
         self.done_frames += count
@@ -138,7 +140,7 @@ class _Bar(_Counts):
             self._phase = name
             self._progress.start()
             self._progress.reset(self._task, description=name, total=total, visible=True)
-        self._progress.update(self._task, completed=done, note=f"{done:,} of {total:,} files")
+        self._progress.update(self._task, completed=done, note=f"{done:,} of {total:,}")
         if done >= total:
             self._progress.stop()
 

@@ -57,7 +57,9 @@ def open_media(uri: str) -> Iterator[InputContainer]:
                     av.open(f"file:{path}", options=_LOCAL_ONLY, metadata_errors="replace")
                 )
         except (av.FFmpegError, OSError, ValueError) as error:
-            hint = " (no media, or cut off before its index)" if isinstance(error, av.InvalidDataError) else ""
+            hint = (
+                " (no media, or cut off before its index)" if isinstance(error, av.InvalidDataError) else ""
+            )
             raise MediaError(f"cannot be opened as media: {reason(error)}{hint}") from error
         yield container
 

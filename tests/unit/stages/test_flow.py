@@ -5,45 +5,21 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
+from helpers.pictures import moved, texture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from schemas import ClipRecord, FlowRecord
 from stages.flow import Flow, FlowConfig
-from stages.flow.estimator import DisEstimator
+from stages.optical_flow.estimator import DisEstimator
 from wanprep.media.window import Window
 from wanprep.stage import ClipContext, Skipped
 
 Gray = NDArray[np.uint8]
 WIDTH, HEIGHT = 320, 240
-
-
-def texture(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> Gray:
-    """Noise with detail at all scales, as in a photograph."""
-    random = np.random.default_rng(seed)
-    picture = np.zeros((height, width), np.float32)
-    for scale in (2, 4, 8, 16, 32):
-        coarse = random.standard_normal((height // scale + 2, width // scale + 2)).astype(np.float32)
-        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) * scale**0.5
-    low, high = np.percentile(picture, (1, 99))
-    return (np.clip((picture - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def moved(picture: Gray, x: float = 0.0, y: float = 0.0, zoom: float = 1.0) -> Gray:
-    """The picture after its content moved by x, y pixels and grew by `zoom` about the centre."""
-    height, width = picture.shape
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    matrix = np.array([[zoom, 0, x + centre_x * (1 - zoom)], [0, zoom, y + centre_y * (1 - zoom)]])
-    return np.asarray(
-        cv2.warpAffine(
-            picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        ),
-        dtype=np.uint8,
-    )
 
 
 def windows(pictures: Iterable[Gray], cuts: Iterable[int] = ()) -> Iterable[Window]:

@@ -7,9 +7,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from helpers.pictures import moved, texture
 from numpy.typing import NDArray
 
-from schemas import ClipRecord, FaceRecord, FlowRecord, QualityRecord, Record, SkeletonRecord
+from schemas import ClipRecord, FaceRecord, QualityRecord, Record, SkeletonRecord
 from stages.quality import Quality, QualityConfig
 from stages.quality.keypoints import Jitter, boxes_around
 from stages.quality.picture import box_sharpness
@@ -65,30 +66,6 @@ def skeleton(keypoints_TKC: Any, boxes_TC: Any = None, scale: int = 1) -> Skelet
         face_share=0.8,
         left_hand_share=0.7,
         right_hand_share=0.6,
-    )
-
-
-def flow(
-    pairs: int, motion: float, camera: float, cuts: tuple[int, ...] = (), width: int = 160
-) -> FlowRecord:
-    cut_T = np.isin(np.arange(pairs), cuts)
-    return FlowRecord(
-        backend="test",
-        pairs=pairs,
-        width=width,
-        height=120,
-        blocks=np.zeros(0, np.uint8),
-        offsets_T=np.zeros(pairs + 1, np.int64),
-        scale_T=np.ones(pairs, np.float32),
-        consistent_blocks=None,
-        consistent_offsets_T=None,
-        consistent_T=None,
-        motion_T=np.full(pairs, motion, np.float32),
-        camera_TC=np.zeros((pairs, 3), np.float32),
-        cut_T=cut_T,
-        mean_motion=motion,
-        mean_camera=camera,
-        cuts=len(cuts),
     )
 
 
@@ -195,15 +172,37 @@ def test_box_sharpness_weighs_cells_by_their_share() -> None:
         assert np.isnan(box_sharpness(cells_THW, np.array([box], np.float64))[0])
 
 
-def test_motion_is_in_percent_of_the_width_per_second(tmp_path: Path) -> None:
-    record = run(tmp_path, [grain()] * 3, {"flow": flow(2, motion=0.8, camera=0.32)})
-    assert record.motion == pytest.approx(0.8 / 160 * FPS * 100)
-    assert record.camera_motion == pytest.approx(0.32 / 160 * FPS * 100)
+def test_a_moving_camera_is_no_motion(tmp_path: Path) -> None:
+    picture = texture(3, WIDTH, HEIGHT)
+    record = run(tmp_path, [moved(picture, x=2.0 * index) for index in range(6)])
+    assert record.camera_motion == pytest.approx(2.0 / WIDTH * FPS * 100, rel=0.1)
+    assert record.motion is not None and record.motion < 0.25 * record.camera_motion
+
+
+def test_what_moves_before_a_still_camera_is_motion(tmp_path: Path) -> None:
+    """In percent of the width a second, averaged over the picture."""
+    room, thing = texture(4, WIDTH, HEIGHT), texture(5, WIDTH, HEIGHT)[80:200, 100:220]
+    pictures = []
+    for index in range(6):
+        picture = room.copy()
+        picture[80:200, 90 + 4 * index : 210 + 4 * index] = thing
+        pictures.append(picture)
+    record = run(tmp_path, pictures)
+    share = 120 * 120 / (WIDTH * HEIGHT)
+    assert record.motion == pytest.approx(4 / WIDTH * FPS * 100 * share, rel=0.35)
+    assert record.camera_motion is not None and record.camera_motion < 0.1 * 4 / WIDTH * FPS * 100
 
 
 def test_a_clip_of_cuts_has_no_motion(tmp_path: Path) -> None:
-    record = run(tmp_path, [grain()] * 3, {"flow": flow(2, motion=0.0, camera=0.0, cuts=(0, 1))})
+    record = run(tmp_path, [texture(seed, WIDTH, HEIGHT) for seed in (6, 7, 8)])
     assert record.motion is None and record.camera_motion is None
+
+
+def test_a_still_clip_has_no_motion_and_a_single_frame_has_no_number(tmp_path: Path) -> None:
+    still = run(tmp_path, [texture(9, WIDTH, HEIGHT)] * 4)
+    assert (still.motion, still.camera_motion) == (0.0, 0.0)
+    single = run(tmp_path, [texture(9, WIDTH, HEIGHT)])
+    assert single.motion is None and single.camera_motion is None
 
 
 def test_jitter_is_the_second_difference_relative_to_the_size(tmp_path: Path) -> None:
@@ -243,10 +242,14 @@ def test_jitter_does_not_depend_on_chunks(tmp_path: Path, monkeypatch: pytest.Mo
     random = np.random.default_rng(5)
     points_TKC = random.normal(100, 5, (23, 133, 3)).astype(np.float32)
     points_TKC[:, :, 2] = random.random((23, 133)) * 1.5
-    inputs: dict[str, Record] = {"skeleton": skeleton(points_TKC), "flow": flow(22, 1.0, 1.0, cuts=(7, 15))}
-    whole = run(tmp_path, [grain()] * 23, inputs)
+    inputs: dict[str, Record] = {"skeleton": skeleton(points_TKC)}
+    # Cuts after the frames 7 and 15.
+    pictures = [
+        texture(seed, WIDTH, HEIGHT) for seed, count in ((1, 8), (2, 8), (3, 7)) for _ in range(count)
+    ]
+    whole = run(tmp_path, pictures, inputs)
     monkeypatch.setattr("stages.quality.stage._CHUNK", 5)
-    parts = run(tmp_path, [grain()] * 23, inputs, split=7)
+    parts = run(tmp_path, pictures, inputs, split=7)
     for name in ("body_jitter", "face_jitter", "hand_jitter", "face_sharpness", "hand_sharpness"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name))
         assert getattr(parts, name) > 0

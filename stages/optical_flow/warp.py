@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.flow.estimator import FlowField, Gray
+from stages.optical_flow.estimator import FlowField, Gray
 
 # Forward-backward test: |f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5 (Sundaram, Brox and Keutzer, ECCV 2010).
 _RELATIVE, _ABSOLUTE = 0.01, 0.5

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from schemas import FlowRecord, Record
 from schemas.blocks import compress, pack_bits
-from stages.flow.camera import Camera, CameraFit
-from stages.flow.estimator import DisEstimator, Estimator, FlowField, Gray, Preset
-from stages.flow.warp import Grid, consistent_HW, similarity
+from stages.optical_flow.camera import Camera, CameraFit
+from stages.optical_flow.estimator import DisEstimator, Estimator, FlowField, Gray, Preset
+from stages.optical_flow.warp import Grid, consistent_HW, similarity
 from wanprep.media.geometry import fit_short_side
 from wanprep.media.window import Window
 from wanprep.stage import ClipContext, FrameStage, Media, Resources, Skipped, StageConfig

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.flow.estimator import FlowField, Gray
+from stages.optical_flow.estimator import FlowField, Gray
 
 Doubles = npt.NDArray[np.float64]
 
