@@ -45,7 +45,7 @@ class QualityConfig(StageConfig):
         ge=16,
         le=1080,
         description="Shorter side of the pictures on which motion and cuts are measured, pixels. Larger sees "
-        "finer motion and costs in proportion to its square.",
+        "finer motion and costs in proportion to its square. Rounded up so that short_side is a multiple of it.",
     )
     least_confidence: float = Field(
         default=0.5,
@@ -93,7 +93,7 @@ class QualityFold:
             self._meter = PictureMeter(self._context, self._size, self._config.cell)
         if self._motion_meter is None:
             short_side = self._config.motion_short_side
-            self._motion_meter = MotionMeter(self._context, window.width, window.height, short_side)
+            self._motion_meter = MotionMeter(self._context, *self._size, short_side)
         gray_THW = window.gray_THW(self._size)
         self._meter.add(gray_THW)
         self._motion_meter.add(gray_THW)
