@@ -21,8 +21,9 @@ Pixels = npt.NDArray[np.uint8]
 class Window:
     """Frames `start` to `start + count` (exclusive) of a clip's timeline.
 
-    `width` and `height` are the clip's, as shown. Pictures are made by swscale with area averaging straight
-    from the decoded frame, then turned upright; asking twice for a size costs once.
+    `width` and `height` are the clip's, as shown. Pictures are scaled by swscale with area averaging in the video's
+    own planes, then converted and turned upright; asking twice for a size costs once. Colour has the resolution that
+    a video of that size has.
     """
 
     def __init__(
@@ -65,35 +66,64 @@ class Window:
         return found
 
     def _convert(self, pixel_format: str, size: Size | None) -> Pixels:
-        from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
-
-        width, height = size or (self.width, self.height)
-        turned = self._rotation in (90, 270)
-        reformatter = VideoReformatter()
-        pictures: list[Pixels] = []
-        previous: VideoFrame | None = None
-        for frame in self._frames:
+        pictures: Pixels | None = None
+        frames = self._scaled(size)
+        for index, frame in enumerate(frames):
             # A timeline faster than the source shows a frame twice: convert it once.
-            if frame is not previous:
-                # swscale scales a luma plane in half the time that it takes to make a gray picture (measured).
-                video_range = frame.format.name == "yuv420p" and frame.color_range != ColorRange.JPEG
-                plain = pixel_format == "gray" and video_range
-                scaled = reformatter.reformat(
+            if pictures is not None and frame is frames[index - 1]:
+                pictures[index] = pictures[index - 1]
+                continue
+            picture = np.rot90(_pixels(frame, pixel_format), self._rotation // 90)
+            if pictures is None:
+                pictures = np.empty((self.count, *picture.shape), np.uint8)
+            # swscale pads rows of odd widths: the copy makes them contiguous.
+            pictures[index] = picture
+        assert pictures is not None
+        pictures.flags.writeable = False
+        return pictures
+
+    def _scaled(self, size: Size | None) -> Sequence[VideoFrame]:
+        """The frames at a size, not yet turned or converted; all pixel formats are made from these."""
+        if size is None or size == (self.width, self.height):
+            return self._frames
+        return self.memo("decode", ("scaled", size), lambda: self._scale(size))
+
+    def _scale(self, size: Size) -> list[VideoFrame]:
+        from av.video.reformatter import Interpolation, VideoReformatter
+
+        turned = self._rotation in (90, 270)
+        width, height = (size[1], size[0]) if turned else size
+        reformatter = VideoReformatter()
+        scaled: list[VideoFrame] = []
+        for index, frame in enumerate(self._frames):
+            if index and frame is self._frames[index - 1]:
+                scaled.append(scaled[-1])
+                continue
+            # Scaling video's own planes and converting the small picture takes less than half the time of doing
+            # both at once (measured); other formats have no such short cut.
+            pixel_format = frame.format.name if frame.format.name in _PLANAR else "rgb24"
+            scaled.append(
+                reformatter.reformat(
                     frame,
-                    width=height if turned else width,
-                    height=width if turned else height,
-                    format=frame.format.name if plain else pixel_format,
+                    width=width,
+                    height=height,
+                    format=pixel_format,
                     interpolation=Interpolation.AREA,
                     threads=1,
                 )
-                shown = _full_range_luma(scaled) if plain else scaled.to_ndarray()
-                # swscale pads rows of odd widths; consumers such as optical flow need contiguous pictures.
-                picture = np.ascontiguousarray(np.rot90(shown, self._rotation // 90), dtype=np.uint8)
-            pictures.append(picture)
-            previous = frame
-        stacked = np.stack(pictures)
-        stacked.flags.writeable = False
-        return stacked
+            )
+        return scaled
+
+
+_PLANAR = frozenset({"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "gray"})
+
+
+def _pixels(frame: VideoFrame, pixel_format: str) -> Pixels:
+    from av.video.reformatter import ColorRange
+
+    if pixel_format == "gray" and frame.format.name == "yuv420p" and frame.color_range != ColorRange.JPEG:
+        return _full_range_luma(frame)
+    return np.asarray(frame.reformat(format=pixel_format, threads=1).to_ndarray(), dtype=np.uint8)
 
 
 # Luma of video lies between 16 and 235 (ITU-R BT.601 and BT.709).
