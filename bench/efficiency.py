@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
-from bench.clips import drawn_clip
-from bench.marginal import HEADERS, marginal_pairs, ratio_rows
+from bench.marginal import HEADERS, lengths, marginal_options, marginal_pairs, ratio_rows
 from bench.measure import show
-from wanprep.media.probe import probe
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="bench efficiency", description=__doc__)
-    parser.add_argument("--video", type=Path, nargs="+", help="default: the drawn sample clip")
-    parser.add_argument("--few", type=int, default=2)
-    parser.add_argument("--many", type=int, default=16)
+    parser = marginal_options("efficiency", __doc__, pairs=1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=1)
     options = parser.parse_args(arguments)
-    videos = options.video or [drawn_clip()]
-    infos = [probe(str(video)).video for video in videos]
-    seconds = min(info.seconds for info in infos if info) - 0.05
-    frames = sum(round(seconds * info.fps) for info in infos if info) * (options.many - options.few)
-    clips = len(videos) * (options.many - options.few)
+    videos, seconds, frames, clips = lengths(options)
     ours, floor, store = marginal_pairs(
         "efficiency",
         "full",

@@ -65,7 +65,8 @@ def _decode(
 
 
 def _full(job: tuple[str, str, float, str]) -> None:
-    from stages.person.estimator import EstimatorConfig, estimator_for
+    from stages.person.backends import estimator_for
+    from stages.person.estimator import EstimatorConfig
 
     clip_id, path, seconds, out = job
     cv2.setNumThreads(1)

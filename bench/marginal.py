@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import statistics
 import sys
 from pathlib import Path
 
-from bench.clips import manifest
+from bench.clips import drawn_clip, manifest
 from bench.measure import WORK, Cost, command_cost
+from wanprep.media.probe import probe
+
+
+def marginal_options(prog: str, about: str | None, pairs: int) -> argparse.ArgumentParser:
+    """The options that these benchmarks share."""
+    parser = argparse.ArgumentParser(prog=f"bench {prog}", description=about)
+    parser.add_argument("--video", type=Path, nargs="+", help="default: the drawn sample clip")
+    parser.add_argument("--few", type=int, default=2)
+    parser.add_argument("--many", type=int, default=16)
+    parser.add_argument("--pairs", type=int, default=pairs)
+    return parser
+
+
+def lengths(options: argparse.Namespace) -> tuple[list[Path], float, int, int]:
+    """The videos, the seconds taken of each, and the frames and clips that `many` copies have beyond `few`."""
+    videos = options.video or [drawn_clip()]
+    infos = [info for video in videos if (info := probe(str(video)).video)]
+    seconds = min(info.seconds for info in infos) - 0.05
+    beyond = options.many - options.few
+    return videos, seconds, sum(round(seconds * info.fps) for info in infos) * beyond, len(videos) * beyond
 
 
 def marginal_pairs(

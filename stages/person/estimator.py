@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -172,14 +171,6 @@ class PersonEstimator(ABC):
             self.measure(frame_HWC, head, main=i == 0, segmentation=segmentation)
             for i, head in enumerate(heads)
         ]
-
-
-@cache
-def estimator_for(config: EstimatorConfig) -> PersonEstimator:
-    """This process's estimator of that config: one set of models however many clips and stages ask."""
-    from stages.person.mediapipe import MediaPipeEstimator
-
-    return MediaPipeEstimator(config)
 
 
 def box_around(keypoints_KC: Points, least: float, size: tuple[int, int]) -> Points:

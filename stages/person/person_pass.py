@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.skeleton import NO_BODY
+from stages.person.backends import estimator_for
 from stages.person.estimator import (
     Detection,
     EstimatorConfig,
     PersonEstimator,
     PersonFrame,
     Pixels,
-    estimator_for,
 )
 from stages.person.track import Tracker
 from wanprep.media.geometry import Size, fit_long_side

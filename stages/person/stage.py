@@ -8,7 +8,8 @@ from typing import ClassVar, TypeVar
 
 from pydantic import Field
 
-from stages.person.estimator import EstimatorConfig, estimator_for
+from stages.person.backends import estimator_for
+from stages.person.estimator import EstimatorConfig
 from wanprep.stage import FrameStage, Media, Resources, StageConfig
 
 

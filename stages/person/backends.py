@@ -1,0 +1,15 @@
+"""The estimators by name, one of each config a process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from stages.person.estimator import EstimatorConfig, PersonEstimator
+
+
+@cache
+def estimator_for(config: EstimatorConfig) -> PersonEstimator:
+    """This process's estimator of that config: one set of models however many clips and stages ask."""
+    from stages.person.mediapipe import MediaPipeEstimator
+
+    return MediaPipeEstimator(config)
