@@ -89,7 +89,7 @@ def test_nobody_in_noise_of_any_size(estimator, size):
 
 def test_loading_and_measuring_leave_the_error_stream_clean():
     code = (
-        "import numpy as np; from stages.person.estimator import *; from wanprep.sample.clip import *;"
+        "import numpy as np; from stages.person.backends import *; from wanprep.sample.clip import *;"
         "_, poses = plan_clip(1.0, 25, 1, Look());"
         "frame = next(render_frames(poses, size=(320, 240)));"
         "e = estimator_for(EstimatorConfig()); e.load();"
