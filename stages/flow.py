@@ -65,7 +65,7 @@ class Flow(FrameStage[FlowConfig]):
     record: ClassVar[type[Record]] = FlowRecord
     Config: ClassVar[type[StageConfig]] = FlowConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=200 << 20)
+    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=60 << 20)
 
     def models(self) -> Mapping[str, str]:
         return {"opencv": cv2.__version__}

@@ -61,7 +61,7 @@ class Audio(Stage[AudioConfig]):
     record: ClassVar[type[Record]] = AudioRecord
     Config: ClassVar[type[StageConfig]] = AudioConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO, Media.AUDIO})
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=100 << 20)
+    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=40 << 20)
 
     def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> AudioRecord | Skipped:
         source = _source(context)

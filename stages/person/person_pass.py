@@ -36,6 +36,7 @@ class PersonPass:
         self._estimator = estimator or estimator_for(config)
         self._tracker = Tracker(config.link_distance, config.max_gap)
         self._segmentation = False
+        self._broken: Exception | None = None
         self._frames = 0
         self._people_max = 0
         self._bodies = 0
@@ -58,7 +59,14 @@ class PersonPass:
         Raises:
             ValueError: the windows do not come in order.
         """
-        return window.memo("person", self.config, lambda: self._people(window))
+        if self._broken is not None:
+            # One failure, whichever stage asked first: the others must not go on from the middle of a window.
+            raise self._broken
+        try:
+            return window.memo("person", self.config, lambda: self._people(window))
+        except Exception as error:
+            self._broken = error
+            raise
 
     def subject(self) -> int | None:
         """The track that the clip is about; None when nobody was seen."""

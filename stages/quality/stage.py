@@ -65,7 +65,7 @@ class Quality(FrameStage[QualityConfig]):
     Config: ClassVar[type[StageConfig]] = QualityConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
     uses: ClassVar[tuple[str, ...]] = ("skeleton", "face")
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=100 << 20)
+    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=40 << 20)
 
     def models(self) -> Mapping[str, str]:
         return {"opencv": cv2.__version__}

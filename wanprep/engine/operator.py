@@ -15,6 +15,7 @@ from typing import Any
 from schemas import ClipRecord, OutcomeRecord, Record
 from wanprep import graph, registry
 from wanprep.engine.job import ClipTask, Guard, Job, Task, TaskResult
+from wanprep.engine.memory import frame_budget
 from wanprep.engine.steps import Finished, StepRunner
 from wanprep.errors import StoreError
 from wanprep.stage import ClipContext, Skipped
@@ -35,6 +36,7 @@ class Operator:
         self._number = number
         self._stages = job.build(list(names))
         self._steps = graph.passes(self._stages)
+        self._frame_bytes = frame_budget(self._stages, job.workers)
         self._store = Store.open(job.store, run=job.run)
         self._broken: dict[str, Exception] = {}
         self._ends: dict[str, OutcomeRecord] | None = None  # of keys that are not done, as the store tells
@@ -120,7 +122,9 @@ class Operator:
         with tempfile.TemporaryDirectory(prefix="wanprep-") as scratch:
             context = ClipContext(item.clip, item.media, Path(scratch), timings)
             try:
-                runner = StepRunner(item, context, self._broken, guard.frames, _raise_fatal)
+                runner = StepRunner(
+                    item, context, self._broken, guard.frames, _raise_fatal, self._frame_bytes
+                )
                 runner.give(self._inputs(item, files, writers, outcomes))
                 for step in self._steps:
                     runner.run([stage for stage in step if stage.name in item.to_do])

@@ -51,7 +51,7 @@ class Finished:
 class StepRunner:
     """The only place where an exception of a stage becomes an outcome.
 
-    `raise_fatal` lets through what is no fault of the clip.
+    `raise_fatal` lets through what is no fault of the clip; `frame_bytes` of decoded pictures may be held at a time.
     """
 
     def __init__(
@@ -61,12 +61,14 @@ class StepRunner:
         broken: Mapping[str, Exception],
         on_frames: Callable[[int], None],
         raise_fatal: Callable[[BaseException], None],
+        frame_bytes: int,
     ) -> None:
         self._item = item
         self._context = context
         self._broken = broken
         self._on_frames = on_frames
         self._raise_fatal = raise_fatal
+        self._frame_bytes = frame_bytes
         self._results: dict[str, Record | Skipped | None] = {}  # None: failed
         self.finished: list[Finished] = []
 
@@ -124,7 +126,9 @@ class StepRunner:
             except Exception as error:
                 self._fail(stage.name, error)
         try:
-            for window in read_windows(self._item.clip, video, timings=self._context.timings):
+            for window in read_windows(
+                self._item.clip, video, timings=self._context.timings, budget=self._frame_bytes
+            ):
                 for name in list(folds):
                     try:
                         with self._context.timings.span(name):

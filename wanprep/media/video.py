@@ -44,13 +44,21 @@ def read_windows(
 ) -> Iterator[Window]:
     """The clip's frames in order, as windows. Exactly `clip.frames` frames come, or it raises.
 
+    `budget` is the bytes of decoded pictures that may be held; more than `WINDOW_BYTES` makes windows no longer,
+    and lets larger single frames through.
+
     Raises:
-        MediaError: the video does not decode to its promised end.
+        MediaError: the video does not decode to its promised end, or one frame of it is over the budget.
     """
     timings = timings or Timings()
     timeline = timeline_of(clip)
     width, height = media.width or 0, media.height or 0
-    size = window_frames(width, height, budget)
+    if (one := width * height * 3 // 2) > budget:
+        raise MediaError(
+            f"a frame of {width}x{height} takes {one >> 20} MiB decoded, and a worker may hold {budget >> 20} MiB here: "
+            "use fewer workers or a machine with more memory"
+        )
+    size = window_frames(width, height, min(budget, WINDOW_BYTES))
     frames: list[VideoFrame] = []
     done = 0
     # The probe counts a median step after the last frame, and a median is at most twice the mean.

@@ -327,6 +327,22 @@ def test_windows_out_of_order_are_refused():
         person_pass.people(second)
 
 
+def test_a_failed_pass_fails_alike_for_every_stage_that_shares_it():
+    """The second stage was told that the windows came in the wrong order, which hid what had happened."""
+    config = EstimatorConfig(long_side=WIDTH)
+
+    def breaks_at_2(frame):
+        if frame == 2:
+            raise RuntimeError("out of tensors")
+        return _still(frame)
+
+    person_pass = PersonPass(config, ScriptedEstimator(config, breaks_at_2))
+    (window,) = list(_windows(5))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of tensors"):
+            person_pass.people(window)
+
+
 def test_hands_count_for_their_own_side(run, monkeypatch):
     measure = ScriptedEstimator.measure
 
