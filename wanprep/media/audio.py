@@ -27,6 +27,8 @@ _TOLERANCE = 0.04  # seconds
 # Decoders of MP3 and AAC need a few frames before the one wanted, Opus 80 ms.
 _SEEK_MARGIN = 1.0  # seconds
 _MAX_HOLE = 24 * 3600.0  # seconds; a longer one is damage
+# Samples per second that recordings have, with room on both sides: resampling from 1 Hz would fill the memory.
+_LEAST_RATE, _MOST_RATE = 1_000, 1_000_000
 _SILENCE = 16_384  # samples of silence given at a time
 
 
@@ -132,10 +134,19 @@ def _mono(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[Sampl
     if frame is not None:
         # The run's own clock places samples: FFmpeg must not correct for rounded timestamps.
         frame.pts = None
-    for resampled in resampler.resample(frame):
+    for resampled in _resampled(resampler, frame):
         planes_CN = resampled.to_ndarray()
         if planes_CN.shape[1]:
             yield planes_CN.mean(axis=0, dtype=np.float32)
+
+
+def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:
+    import av
+
+    try:
+        return resampler.resample(frame)
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(f"damaged: a part of the sound cannot be resampled ({reason(error)})") from error
 
 
 def _timed_frames(uri: str, start: float, origin: float | None) -> Generator[TimedFrame, None, None]:
@@ -191,8 +202,8 @@ def _decoded(container: InputContainer, seek: float | None = None) -> Iterator[T
         for frame in container.decode(stream):
             if not frame.samples:
                 continue
-            if not frame.sample_rate:
-                raise MediaError("damaged: a part of the sound has no sample rate")
+            if not _LEAST_RATE <= frame.sample_rate <= _MOST_RATE:
+                raise MediaError(f"damaged: a part of the sound has {frame.sample_rate:,} samples per second")
             reached = frame.time if frame.time is not None else reached
             yield frame.time, frame
     except (av.FFmpegError, ValueError) as error:

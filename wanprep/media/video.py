@@ -55,8 +55,8 @@ def read_windows(
     width, height = media.width or 0, media.height or 0
     if (one := width * height * 3 // 2) > budget:
         raise MediaError(
-            f"a frame of {width}x{height} takes {one >> 20} MiB decoded, and a worker may hold {budget >> 20} MiB here: "
-            "use fewer workers or a machine with more memory"
+            f"a frame of {width}x{height} takes {one >> 20} MiB decoded, and a worker may hold {budget >> 20} MiB "
+            "here: use fewer workers or a machine with more memory"
         )
     size = window_frames(width, height, min(budget, WINDOW_BYTES))
     frames: list[VideoFrame] = []
@@ -93,6 +93,8 @@ def _timed_frames(media: MediaRecord, start: float) -> Iterator[tuple[float, Vid
         stream.codec_context.thread_count = 1
         first = media.first_time or 0.0
         base = float(stream.time_base or 0) or 1.0
+        turned = (media.rotation or 0) in (90, 270)
+        size = (media.height, media.width) if turned else (media.width, media.height)
         count = 0
         last = -1.0
         try:
@@ -102,6 +104,11 @@ def _timed_frames(media: MediaRecord, start: float) -> Iterator[tuple[float, Vid
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise MediaError(f"damaged: the frame at {max(last, 0.0):.2f} s is corrupt")
+                if (frame.width, frame.height) != size:
+                    raise MediaError(
+                        f"changes its size from {size[0]}x{size[1]} to {frame.width}x{frame.height} after "
+                        f"{max(last, 0.0):.2f} s; encode it again at one size"
+                    )
                 time = frame.pts * base - first if frame.pts is not None else count / (media.fps or 25.0)
                 count += 1
                 if time <= last:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from wanprep.errors import MediaError
 from wanprep.media.geometry import Size
+from wanprep.media.source import reason
 from wanprep.timing import Timings
 
 if TYPE_CHECKING:
@@ -102,20 +105,34 @@ class Window:
             # Scaling video's own planes and converting the small picture takes less than half the time of doing
             # both at once (measured); other formats have no such short cut.
             pixel_format = frame.format.name if frame.format.name in _PLANAR else "rgb24"
-            scaled.append(
-                reformatter.reformat(
-                    frame,
-                    width=width,
-                    height=height,
-                    format=pixel_format,
-                    interpolation=Interpolation.AREA,
-                    threads=1,
+            with _told(frame):
+                scaled.append(
+                    reformatter.reformat(
+                        frame,
+                        width=width,
+                        height=height,
+                        format=pixel_format,
+                        interpolation=Interpolation.AREA,
+                        threads=1,
+                    )
                 )
-            )
         return scaled
 
 
 _PLANAR = frozenset({"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "gray"})
+
+
+@contextlib.contextmanager
+def _told(frame: VideoFrame) -> Iterator[None]:
+    """Makes what the scaler refuses a cause for people."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(
+            f"its pictures ({frame.format.name}, {frame.width}x{frame.height}) cannot be converted ({reason(error)})"
+        ) from error
 
 
 def _pixels(frame: VideoFrame, pixel_format: str) -> Pixels:
@@ -123,7 +140,8 @@ def _pixels(frame: VideoFrame, pixel_format: str) -> Pixels:
 
     if pixel_format == "gray" and frame.format.name == "yuv420p" and frame.color_range != ColorRange.JPEG:
         return _full_range_luma(frame)
-    return np.asarray(frame.reformat(format=pixel_format, threads=1).to_ndarray(), dtype=np.uint8)
+    with _told(frame):
+        return np.asarray(frame.reformat(format=pixel_format, threads=1).to_ndarray(), dtype=np.uint8)
 
 
 # Luma of video lies between 16 and 235 (ITU-R BT.601 and BT.709).
