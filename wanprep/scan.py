@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from wanprep.errors import MediaError
 from wanprep.inputs import InputClip
 from wanprep.key import canonical_json, file_digest, text_digest
 from wanprep.media.probe import MediaInfo, probe
-from wanprep.media.source import is_remote, local_path, reason
+from wanprep.media.source import is_remote, local_path, reason, refusal
 
 _THREADS = 4  # reading and hashing release the interpreter lock; more only queue on the disk
 
@@ -47,6 +48,7 @@ def scan(
             rows[uri] = row
         else:
             missing.append((uri, kind, size, modified_ns))
+    _forget_listings(wanted)
     done = len(rows)
     progress(done, len(wanted))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -61,19 +63,39 @@ def scan(
 
 def _stamp(uri: str) -> tuple[int, int]:
     """Size in bytes and modification time; -1, 0 when it is not there."""
+    if refusal(uri):
+        return -1, 0
     try:
         if is_remote(uri):
-            import fsspec
-
-            fs, path = fsspec.core.url_to_fs(uri)
-            info = fs.info(path)
-            # Remote times come in many types; the text of what identifies a version stands in for them.
-            version = info.get("ETag") or info.get("md5Hash") or info.get("LastModified") or info.get("mtime")
-            return int(info["size"] or 0), int(text_digest(str(version))[:15], 16)
+            return _remote_stamp(uri)
         status = os.stat(local_path(uri))
         return status.st_size, status.st_mtime_ns
     except (OSError, ValueError, ImportError):
         return -1, 0
+
+
+def _remote_stamp(uri: str) -> tuple[int, int]:
+    """Size in bytes and what identifies the version; -1, 0 when the server does not say."""
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+        info = fs.info(path)
+    except Exception:  # the clients' errors have no base in common; opening the file tells the cause
+        return -1, 0
+    # Remote times come in many types; the text of what identifies a version stands in for them.
+    version = info.get("ETag") or info.get("md5Hash") or info.get("LastModified") or info.get("mtime")
+    return int(info["size"] or 0), int(text_digest(str(version))[:15], 16)
+
+
+def _forget_listings(uris: Iterable[str]) -> None:
+    """A listing serves one scan: the next one in this process must see what has changed since."""
+    # One address a protocol: its file system is shared by all others.
+    for uri in {uri.partition("://")[0]: uri for uri in uris if is_remote(uri) and not refusal(uri)}.values():
+        import fsspec
+
+        with contextlib.suppress(ValueError, ImportError):
+            fsspec.core.url_to_fs(uri)[0].invalidate_cache()
 
 
 def look(uri: str, kind: str, size: int, modified_ns: int) -> MediaRecord:
@@ -87,6 +109,9 @@ def look(uri: str, kind: str, size: int, modified_ns: int) -> MediaRecord:
                 raise MediaError("is no regular file")
             digest = file_digest(local_path(uri))
         info = probe(uri)
+        if size < 0 and is_remote(uri):
+            # Its version is in its key: without, a changed file would pass for the same.
+            raise MediaError("its size and version could not be read; run the same command again")
     except MediaError as problem:
         info, error = MediaInfo(video=None, audio=None), str(problem)
     except OSError as problem:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +20,23 @@ import pyarrow.parquet as pq
 from schemas.tensor import Tensor
 from wanprep.errors import StoreError
 from wanprep.media.source import is_remote, local_path
+from wanprep.store.bucket import Bucket, scratch_file
 
 _TEMPORARY = ".tmp-"
+_JSON_BYTES = 64 << 20  # recipes and summaries of runs are kilobytes
+
+
+def _host() -> str:
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+def _process() -> str:
+    """Tells writers apart: two workers of a run may write the same file when one of them was given up too early."""
+    return f"{_host()}.{os.getpid()}"
+
+
+def _mark(temporary: str) -> str:
+    return os.path.basename(temporary).removeprefix(_TEMPORARY).partition("-")[0]
 
 
 class StoreFiles:
@@ -29,33 +47,45 @@ class StoreFiles:
         self.remote = is_remote(root)
         self.run = run  # marks this writer's temporary files
         self._maps: dict[str, Tensor] = {}
-        if self.remote:
-            import fsspec
-
-            try:
-                self._fs, self._root = fsspec.core.url_to_fs(root)
-            except (ImportError, ValueError) as error:
-                raise StoreError(f"store {root}: {error}; install the extra for its protocol") from error
+        self._bucket = Bucket(root) if self.remote else None
+        if self._bucket is not None:
+            self._root = self._bucket.root
             self.root = root.rstrip("/")
         else:
             self._root = os.path.abspath(local_path(root))
             self.root = self._root
 
     def path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        """Where a file is.
+
+        Raises:
+            StoreError: the name, or a link on the way, leads out of the store.
+        """
+        path = f"{self._root}/{name}"
+        if "\0" in name or ".." in name.split("/"):
+            raise StoreError(f"store {self.root}: {name!r} leads out of the store, so it is not followed")
+        if not self.remote:
+            # A store of someone else's must not have our files read or written through its links.
+            real, root = os.path.realpath(path), os.path.realpath(self._root)
+            if os.path.commonpath((real, root)) != root:
+                raise StoreError(
+                    f"store {self.root}: {name} is a link to {real}, out of the store; put the file itself there"
+                )
+        return path
 
     def exists(self, name: str) -> bool:
-        return bool(self._fs.exists(self.path(name))) if self.remote else os.path.exists(self.path(name))
+        path = self.path(name)
+        return self._bucket.exists(path) if self._bucket is not None else os.path.exists(path)
 
     def size(self, name: str) -> int:
-        return int(self._fs.size(self.path(name))) if self.remote else os.path.getsize(self.path(name))
+        path = self.path(name)
+        return self._bucket.size(path) if self._bucket is not None else os.path.getsize(path)
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
         """Relative paths of the finished files right in a folder, sorted; none when it is not there."""
         try:
-            if self.remote:
-                self._fs.invalidate_cache(self.path(folder))
-                found = [str(p).rsplit("/", 1)[-1] for p in self._fs.ls(self.path(folder), detail=False)]
+            if self._bucket is not None:
+                found = [name for name, _ in self._bucket.entries(self.path(folder))]
             else:
                 found = os.listdir(self.path(folder))
         except FileNotFoundError:
@@ -67,11 +97,9 @@ class StoreFiles:
     def folders(self, folder: str) -> list[str]:
         """Names of the folders right in a folder, sorted."""
         try:
-            if self.remote:
-                self._fs.invalidate_cache(self.path(folder))
-                entries = self._fs.ls(self.path(folder), detail=True)
+            if self._bucket is not None:
                 return sorted(
-                    e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory"
+                    name for name, is_folder in self._bucket.entries(self.path(folder)) if is_folder
                 )
             return sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.is_dir())
         except FileNotFoundError:
@@ -85,13 +113,14 @@ class StoreFiles:
             StoreError: the disk is full or the place is not writable.
         """
         try:
-            if self.remote:
-                handle, temporary = tempfile.mkstemp(prefix="wanprep-")
-                os.close(handle)
-            else:
-                target = Path(self.path(name))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = str(target.parent / f"{_TEMPORARY}{self.run or os.getpid()}-{target.name}")
+            if self._bucket is not None:
+                with scratch_file() as scratch:
+                    yield Path(scratch)
+                    self._bucket.put(scratch, self.path(name))
+                return
+            target = Path(self.path(name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = str(target.parent / f"{_TEMPORARY}{self.run}@{_process()}-{target.name}")
             try:
                 yield Path(temporary)
                 self._publish(temporary, name)
@@ -99,14 +128,12 @@ class StoreFiles:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
         except OSError as error:
+            scratch = f" by way of {tempfile.gettempdir()}" if self.remote else ""
             raise StoreError(
-                f"store {self.root}: {name} cannot be written ({error.strerror or error})"
+                f"store {self.root}: {name} cannot be written{scratch} ({error.strerror or error})"
             ) from error
 
     def _publish(self, temporary: str, name: str) -> None:
-        if self.remote:
-            self._fs.put_file(temporary, self.path(name))
-            return
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, self.path(name))
@@ -127,9 +154,22 @@ class StoreFiles:
             pq.write_table(table, temporary, compression="zstd", use_dictionary=False, row_group_size=65_536)
             return temporary.stat().st_size
 
+    def read_json(self, name: str) -> Any:
+        """A small JSON file's document.
+
+        Raises:
+            StoreError: it cannot be read, is no JSON, or is larger than any that a store writes.
+        """
+        try:
+            if self.size(name) > _JSON_BYTES:
+                raise ValueError(f"is larger than {_JSON_BYTES:,} bytes")
+            return json.loads(self.read_bytes(name))
+        except (OSError, ValueError, RecursionError) as error:
+            raise StoreError(f"{self.root}/{name}: is not readable ({error})") from error
+
     def read_bytes(self, name: str) -> bytes:
-        if self.remote:
-            return bytes(self._fs.cat_file(self.path(name)))
+        if self._bucket is not None:
+            return self._bucket.read(self.path(name))
         return Path(self.path(name)).read_bytes()
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -139,29 +179,49 @@ class StoreFiles:
             StoreError: it cannot be read.
         """
         try:
-            if self.remote:
-                with self._fs.open(self.path(name), "rb") as file:
-                    return pq.read_table(file, columns=columns)
-            # One file: ParquetFile spares the cost of a dataset scan.
-            with pq.ParquetFile(self.path(name)) as file:
-                return file.read(columns=columns)
-        except (OSError, pa.ArrowException) as error:
+            with self._parquet(name, whole=columns is None) as file:
+                table = file.read(columns=columns)
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise StoreError(f"store {self.root}: {name} cannot be read ({error})") from error
+        if absent := set(columns or ()) - set(table.column_names):
+            raise StoreError(f"store {self.root}: {name} has no column '{min(absent)}'; see `wanprep verify`")
+        return table
+
+    @contextlib.contextmanager
+    def _parquet(self, name: str, *, whole: bool) -> Iterator[pq.ParquetFile]:
+        # ParquetFile spares the cost of a dataset scan.
+        with contextlib.ExitStack() as stack:
+            source: Any = self.path(name)
+            if self._bucket is not None:
+                # One request for all of it, or one for the end and one for the columns.
+                source = (
+                    pa.BufferReader(self._bucket.read(source))
+                    if whole
+                    else stack.enter_context(self._bucket.opened(source))
+                )
+            yield stack.enter_context(pq.ParquetFile(source, pre_buffer=self.remote))
 
     def read_metadata(self, name: str) -> dict[str, str]:
         """The key-value metadata of a Parquet file."""
-        if self.remote:
-            with self._fs.open(self.path(name), "rb") as file:
-                schema = pq.read_schema(file)
-        else:
-            schema = pq.read_schema(self.path(name))
-        return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        with self._parquet(name, whole=False) as file:
+            metadata = file.schema_arrow.metadata or {}
+        return {key.decode(): value.decode() for key, value in metadata.items()}
 
     def read_range(self, name: str, offset: int, nbytes: int) -> Tensor:
-        """`nbytes` bytes from `offset` as uint8 [nbytes]: a memory map on a local disk, one ranged read elsewhere."""
-        if self.remote:
-            data = self._fs.cat_file(self.path(name), start=offset, end=offset + nbytes)
+        """`nbytes` bytes from `offset` as uint8 [nbytes]: a memory map on a local disk, one ranged read elsewhere.
+
+        Raises:
+            ValueError: the file is shorter.
+        """
+        if offset < 0 or nbytes < 0:
+            raise ValueError(f"{nbytes} bytes from {offset} are no part of a file")
+        if self._bucket is not None:
+            data = self._bucket.read_range(self.path(name), offset, nbytes)
+            if len(data) < nbytes:
+                raise ValueError(f"{nbytes} bytes from {offset} are beyond its end at {offset + len(data)}")
             return np.frombuffer(data, dtype=np.uint8)
+        if (size := self.size(name)) < offset + nbytes:
+            raise ValueError(f"{nbytes} bytes from {offset} are beyond its end at {size}")
         mapped = self._maps.get(name)
         if mapped is None or len(mapped) < offset + nbytes:
             mapped = self._maps[name] = np.memmap(self.path(name), dtype=np.uint8, mode="r")
@@ -172,8 +232,8 @@ class StoreFiles:
         self._maps.clear()
 
     def remove(self, name: str) -> None:
-        if self.remote:
-            self._fs.rm_file(self.path(name))
+        if self._bucket is not None:
+            self._bucket.remove(self.path(name))
         else:
             os.unlink(self.path(name))
 
@@ -190,7 +250,12 @@ class StoreFiles:
 
     def writer_of(self, temporary: str) -> str:
         """The run that made a temporary file."""
-        return os.path.basename(temporary).removeprefix(_TEMPORARY).partition("-")[0]
+        return _mark(temporary).partition("@")[0]
+
+    def process_of(self, temporary: str) -> int | None:
+        """The process that made a temporary file, if it is one of this machine's."""
+        host, _, pid = _mark(temporary).partition("@")[2].partition(".")
+        return int(pid) if host == _host() and pid.isdecimal() else None
 
     def free_bytes(self) -> int | None:
         """Bytes left on the disk; None for a bucket."""
@@ -208,5 +273,6 @@ class StoreFiles:
             except OSError as error:
                 raise StoreError(f"store {self.root}: cannot be created ({error.strerror})") from error
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}
+    def __reduce__(self) -> tuple[type[StoreFiles], tuple[str, str]]:
+        # Workers open it anew: maps and connections do not travel, and a client would carry its credentials.
+        return StoreFiles, (self.root, self.run)
