@@ -1,10 +1,12 @@
-"""Planning with everything done: keys of all clips, anti-join with the store, reasons."""
+"""Planning and `status` with everything done: keys of all clips, anti-join with the store, reasons."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -14,6 +16,7 @@ from bench.measure import WORK, show
 from schemas import ClipRecord
 from wanprep.plan import make_plan
 from wanprep.recipe import Recipe, load_recipe
+from wanprep.status import status
 from wanprep.store import layout
 from wanprep.store.store import Store
 
@@ -42,15 +45,44 @@ def main(arguments: list[str]) -> None:
         started = time.perf_counter()
         plan = make_plan(changed, fresh, Store.open(str(folder)))
         explained = time.perf_counter() - started
-        rows.append(
-            [f"{count:,}", planned, explained, planned / count * 1e6, dict(plan.stages["flow"].reasons)]
-        )
+        reasons = dict(plan.stages["flow"].reasons)
+        del plan, fresh, clips
+        started = time.process_time()
+        found = status(Store.open(str(folder)))
+        counted = time.process_time() - started
+        assert all(stage.done == count for stage in found.stages.values())
+        alone, peak = _in_a_process_of_its_own(folder)
+        rows.append([f"{count:,}", planned, explained, counted, alone, peak / 1e6, reasons])
         shutil.rmtree(folder)
     show(
         "Planning, six stages a clip, everything done (bars: 5 s at 100,000; 60 s at 1,000,000; linear)",
-        ["clips", "nothing to do, s", "flow changed, s", "us a clip", "reasons"],
+        [
+            "clips",
+            "nothing to do, s",
+            "flow changed, s",
+            "status, CPU s",
+            "`wanprep status`, s",
+            "its peak, MB",
+            "reasons",
+        ],
         rows,
     )
+
+
+def _in_a_process_of_its_own(folder: object) -> tuple[float, int]:
+    """Seconds and most memory, in bytes, of `wanprep status` as a user calls it."""
+    code = "import sys; from pathlib import Path; from wanprep.cli import app; app(standalone_mode=False); "
+    # What getrusage tells would be this process's, from which that one was forked.
+    code += "lines = Path('/proc/self/status').read_text().splitlines(); "
+    code += "print(next(line.split()[1] for line in lines if line.startswith('VmHWM')), file=sys.stderr)"
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "status", str(folder), "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return time.perf_counter() - started, int(done.stderr.split()[-1]) * 1024
 
 
 def _clips(count: int, recipe: Recipe) -> list[ClipRecord]:

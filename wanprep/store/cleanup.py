@@ -9,6 +9,8 @@ import socket
 import time
 
 from wanprep.store import layout
+from wanprep.store.lock import compaction_at_work
+from wanprep.store.retired import remove_due, retired
 from wanprep.store.store import Store
 
 _ABANDONED_SECONDS = 24 * 3600  # a temporary file of another machine's run is left alone this long
@@ -17,17 +19,23 @@ _ABANDONED_SECONDS = 24 * 3600  # a temporary file of another machine's run is l
 def remove_abandoned(store: Store) -> int:
     """Deletes temporary files of runs that are over, and tensors that no row came to refer to; returns how many.
 
-    A run on this machine is over when its process is gone. A run on another machine may be alive, so its files
-    are left until they are a day old. Tensors without rows lie between two steps of a commit, or were left there:
-    they go at once when no run is alive.
+    A run on this machine is over when its process is gone, and a file abandoned when the process that wrote it is.
+    A run on another machine may be alive, so its files are left until they are a day old. Tensors without rows lie
+    between two steps of a commit, or were left there: they go at once when no run is alive.
     """
-    removed = 0
-    over = {name for name in store.files.temporaries() if _is_over(store, store.files.writer_of(name))}
+    removed = remove_due(store.files)
+    temporaries = store.files.temporaries()
+    over = {name for name in temporaries if _is_abandoned(store, name)}
+    # However old: the clock may have been put forward since it was begun.
+    written_now = {name for name in temporaries if _is_there(store.files.process_of(name))} - over
     unreferenced = set() if store.files.remote else set(store.unreferenced())
-    if unreferenced and not any(_is_alive(store, name) for name in store.files.names(layout.RUNS, ".json")):
+    # A compaction's tensors have no rows yet, or none any more but readers that hold them.
+    busy = compaction_at_work(store.files)
+    busy = busy or any(_is_alive(store, name) for name in store.files.names(layout.RUNS, ".json"))
+    if unreferenced and not busy:
         # Looked at again: a run may have ended, and so committed its rows, since the list was made.
         over |= unreferenced & set(store.unreferenced())
-    for name in {*store.files.temporaries(), *unreferenced}:
+    for name in {*temporaries, *unreferenced} - written_now - retired(store.files).keys():
         path = store.files.path(name)
         with contextlib.suppress(OSError):
             if name in over or time.time() - os.path.getmtime(path) > _ABANDONED_SECONDS:
@@ -48,12 +56,25 @@ def _is_over(store: Store, run: str) -> bool:
         return False
     if state != "running":
         return True
-    if host != socket.gethostname():
+    return host == socket.gethostname() and not _is_there(pid)
+
+
+def _is_abandoned(store: Store, temporary: str) -> bool:
+    """A run that was killed early has no run file yet, but its files name their process."""
+    process = store.files.process_of(temporary)
+    return _is_over(store, store.files.writer_of(temporary)) or (
+        process is not None and not _is_there(process)
+    )
+
+
+def _is_there(pid: int | None) -> bool:
+    """Whether a process of this machine is alive."""
+    if pid is None:
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
         return False
-    return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

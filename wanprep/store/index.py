@@ -9,8 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import OutcomeRecord, Record
+from wanprep.errors import StoreError
 from wanprep.store.fs import StoreFiles
 from wanprep.store.layout import OUTCOMES, artifact_folder
+from wanprep.store.parts import read_parts
 
 
 class KeyIndex:
@@ -23,8 +26,13 @@ class KeyIndex:
 
     @classmethod
     def load(cls, files: StoreFiles, stage: str) -> KeyIndex:
-        names = files.names(artifact_folder(stage), ".parquet")
-        columns = [files.read_table(name, ["key"]).column("key") for name in names]
+        names, tables = read_parts(
+            files, artifact_folder(stage), lambda name: files.read_table(name, ["key"])
+        )
+        columns = [table.column("key") for table in tables]
+        for name, column in zip(names, columns, strict=True):
+            if column.type != pa.string():
+                raise StoreError(f"store {files.root}: {name} has keys of type {column.type}, not text")
         keys = pa.chunked_array([c for column in columns for c in column.chunks], type=pa.string())
         rows = np.repeat(np.arange(len(names), dtype=np.int32), [len(column) for column in columns])
         return cls(keys, rows, names)
@@ -52,10 +60,23 @@ class KeyIndex:
         return self.file(row) if row >= 0 else None
 
 
+def read_rows(files: StoreFiles, name: str, record: type[Record]) -> pa.Table:
+    """A Parquet file whose rows are records of this kind; other columns are left out.
+
+    Raises:
+        StoreError: it cannot be read, or its columns are not the record's.
+    """
+    table = files.read_table(name)
+    for field in record.SCHEMA:
+        if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
+            raise StoreError(f"store {files.root}: {name} has no column '{field.name}' of type {field.type}")
+    return table.select(record.SCHEMA.names)
+
+
 def load_outcomes(files: StoreFiles) -> pa.Table | None:
     """All rows of the outcomes table, newest first; None when there are none."""
-    names = files.names(OUTCOMES, ".parquet")
-    if not names:
+    _, parts = read_parts(files, OUTCOMES, lambda name: read_rows(files, name, OutcomeRecord))
+    if not parts:
         return None
-    table = pa.concat_tables([files.read_table(name) for name in names])
+    table = pa.concat_tables(parts)
     return table.sort_by([("created_ns", "descending")])

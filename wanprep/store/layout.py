@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from wanprep.errors import StoreError
+
 FORMAT_VERSION = 1
 
 STORE_FILE = "store.json"
@@ -19,6 +21,10 @@ CLIPS, MEDIA, OUTCOMES, ARTIFACTS, RECIPES, RUNS = (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+class UnsafeName(StoreError, ValueError):
+    """A name from a store or a recipe that is no plain name, and so might lead out of the store."""
 
 
 def shard_name(parts: Iterable[str]) -> str:
@@ -42,8 +48,11 @@ def checked(name: str) -> str:
     """`name` if it is safe as one path element.
 
     Raises:
-        ValueError: it is not; names read from a store or a recipe never lead out of the store.
+        UnsafeName: it is not; names read from a store or a recipe never lead out of the store.
     """
     if not _NAME.fullmatch(name) or ".." in name:
-        raise ValueError(f"'{name}' is not a plain name (letters, digits, '.', '_', '-')")
+        short = name if len(name) <= 80 else f"{name[:77]}..."
+        raise UnsafeName(
+            f"{short!r} is not a plain name (letters, digits, '.', '_', '-'), so it is not followed"
+        )
     return name

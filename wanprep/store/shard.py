@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -59,6 +59,7 @@ class ShardWriter:
         self._rows_file = f"{self._folder}/{name}.parquet"
         # Its own name each time: a task that is run again must not change bytes under rows that are there.
         self._tensor_file = f"{name}-{secrets.token_hex(4)}.safetensors"
+        self._tensor_path = f"{self._folder}/{self._tensor_file}"
         self._schema = artifact_schema(record)
         self._rows: dict[str, pa.RecordBatch] = {}
         self._header: dict[str, Any] = {}
@@ -136,8 +137,8 @@ class ShardWriter:
             for chunk in _chunks(tensor):
                 view = chunk.view(np.uint8).data
                 digest.update(view)
-                file.write(view)
-            file.write(bytes(-nbytes % _ALIGN))
+                _write_all(file, view)
+            _write_all(file, memoryview(bytes(-nbytes % _ALIGN)))
         except OSError as error:
             file.seek(offset)
             raise StoreError(f"store {self._files.root}: {error.strerror or error}") from error
@@ -154,9 +155,7 @@ class ShardWriter:
 
     def _open_file(self) -> IO[bytes]:
         if self._file is None:
-            self._temporary = self._stack.enter_context(
-                self._files.writing(f"{self._folder}/{self._tensor_file}")
-            )
+            self._temporary = self._stack.enter_context(self._files.writing(self._tensor_path))
             self._file = self._temporary.open("wb", buffering=0)
             self._file.seek(self._reserved)
         return self._file
@@ -166,25 +165,39 @@ class ShardWriter:
             self._file.close()
             self._file = None
 
-    def commit(self) -> str | None:
+    def commit(self, without: Collection[str] = ()) -> str | None:
         """Makes the shard visible; returns its Parquet path in the store, or None when it has no rows.
 
         A task that is run again finds its shard there: equal keys are equal artifacts, so that one stays.
 
+        Args:
+            without: keys that are in another file by now; their rows are left out.
+
         Raises:
             StoreError: the disk is full or not writable; nothing is visible then.
         """
+        for key in without:
+            self._rows.pop(key, None)
         if not self._rows:
             return None
         if self._is_there():
             return self._rows_file
         if self._file is not None and self._temporary is not None:
-            self._file.truncate(self._position)
-            self._file.seek(0)
-            self._file.write(_safetensors_header(self._header, self._reserved, self._position))
+            header = _safetensors_header(self._header, self._reserved, self._position)
+            try:
+                self._file.truncate(self._position)
+                self._file.seek(0)
+                _write_all(self._file, memoryview(header))
+            except OSError as error:
+                raise StoreError(f"store {self._files.root}: {error.strerror or error}") from error
             self._close_file()
             self.nbytes += self._position
             self._stack.close()
+        if self._header and not self._files.remote and not self._files.exists(self._tensor_path):
+            raise StoreError(
+                f"store {self._files.root}: {self._tensor_path} was removed before its rows were written, "
+                "as another job took this one for dead; run again"
+            )
         table = pa.Table.from_batches(self._rows.values(), schema=self._schema).combine_chunks()
         table = table.replace_schema_metadata(self._metadata)
         self.nbytes += self._files.write_table(self._rows_file, table)
@@ -195,6 +208,12 @@ class ShardWriter:
             return False
         present = self._files.read_table(self._rows_file, ["key"]).column("key").to_pylist()
         return set(present) >= self._rows.keys()
+
+
+def _write_all(file: IO[bytes], data: memoryview) -> None:
+    """One call writes 2 GiB at most, and less without an error when the disk fills up."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _chunks(tensor: Tensor | TensorStream) -> Iterator[Tensor]:

@@ -20,7 +20,8 @@ from wanprep.hints import did_you_mean
 from wanprep.store import layout
 from wanprep.store.clip import StoredClip
 from wanprep.store.fs import StoreFiles
-from wanprep.store.index import KeyIndex, load_outcomes
+from wanprep.store.index import KeyIndex, load_outcomes, read_rows
+from wanprep.store.parts import Vanished, read_parts
 
 _CACHED_TABLES = 64  # Parquet files kept in memory; their large tensors are elsewhere
 
@@ -46,9 +47,8 @@ class Store:
                 f"{root}: is no wanprep store (it has no {layout.STORE_FILE}); make one with `wanprep run`"
             )
         try:
-            about = json.loads(files.read_bytes(layout.STORE_FILE))
-            version = int(about["format_version"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            version = int(files.read_json(layout.STORE_FILE)["format_version"])
+        except (ValueError, OverflowError, KeyError, TypeError) as error:
             raise StoreError(f"{root}/{layout.STORE_FILE}: is not readable ({error})") from error
         if version > layout.FORMAT_VERSION:
             raise StoreError(
@@ -83,7 +83,8 @@ class Store:
     def table(self, name: str) -> pa.Table | None:
         """The whole `clips` or `media` table; None when it is empty."""
         if name not in self._tables:
-            parts = [self.files.read_table(part) for part in self.files.names(name, ".parquet")]
+            record = ClipRecord if name == layout.CLIPS else MediaRecord
+            _, parts = read_parts(self.files, name, lambda part: read_rows(self.files, part, record))
             if not parts:
                 return None
             self._tables[name] = pa.concat_tables(parts)
@@ -136,7 +137,7 @@ class Store:
         name = f"{layout.RECIPES}/{layout.checked(digest)}.json"
         if not self.files.exists(name):
             return None
-        document = json.loads(self.files.read_bytes(name))
+        document = self.files.read_json(name)
         return document if isinstance(document, dict) else None
 
     # Clips and artifacts
@@ -176,11 +177,27 @@ class Store:
         self, stage: str, key: str, file: str | None = None, record: type[Record] | None = None
     ) -> Record | SimpleNamespace | None:
         """The artifact of a key, or None. `file` is its Parquet file when that is already known; `record` is what
-        to read it as, where the stage is a plug-in's.
+        to read it as, where the stage is a plug-in's. When a compaction has moved it since the stage was first
+        looked at, the stage is looked at again.
 
         Raises:
             StoreError: a shard is missing or damaged.
         """
+        try:
+            return self._artifact(stage, key, file, record)
+        except Vanished:
+            self._look_again(stage)
+            return self._artifact(stage, key, None, record)
+
+    def _look_again(self, stage: str) -> None:
+        folder = f"{layout.artifact_folder(stage)}/"
+        self._tables = {name: table for name, table in self._tables.items() if not name.startswith(folder)}
+        self._indexes.pop(stage, None)
+        self.files.forget()
+
+    def _artifact(
+        self, stage: str, key: str, file: str | None, record: type[Record] | None
+    ) -> Record | SimpleNamespace | None:
         name = file or self.index(stage).find(key)
         if name is None:
             return None
@@ -212,7 +229,12 @@ class Store:
         if name not in self._tables:
             while len(self._tables) >= _CACHED_TABLES:
                 self._tables.pop(next(iter(self._tables)))
-            self._tables[name] = self.files.read_table(name)
+            try:
+                self._tables[name] = self.files.read_table(name)
+            except StoreError as error:
+                if self.files.exists(name):
+                    raise
+                raise Vanished(str(error)) from error
         return self._tables[name]
 
     def unreferenced(self) -> list[str]:
@@ -232,7 +254,12 @@ class Store:
         return sorted(found)
 
     def _referenced(self, parquet: str, folder: str) -> set[str]:
-        table = self.files.read_table(parquet)
+        try:
+            table = self.files.read_table(parquet)
+        except StoreError:
+            if self.files.exists(parquet):
+                raise
+            return set()  # a compaction has moved its rows
         cells = (table.column(field.name).to_pylist() for field in table.schema if field.type == TENSOR)
         return {f"{folder}/{cell['file']}" for column in cells for cell in column if cell and cell["file"]}
 
@@ -242,10 +269,12 @@ class Store:
         Raises:
             StoreError: the shard is missing or too short.
         """
-        if ref.data is not None:
-            return ref.decode(ref.data)
-        name = f"{folder}/{layout.checked(ref.file or '')}"
+        name = f"{folder}/{layout.checked(ref.file or '')}" if ref.data is None else f"a cell in {folder}"
         try:
+            if ref.data is not None:
+                return ref.decode(ref.data)
             return ref.decode(self.files.read_range(name, ref.offset or 0, ref.nbytes))
         except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"store {self.files.root}: {name} is missing or damaged ({error})") from error
+            gone = ref.data is None and not self.files.exists(name)
+            message = f"store {self.files.root}: {name} is missing or damaged ({error})"
+            raise (Vanished(message) if gone else StoreError(message)) from error

@@ -14,6 +14,8 @@ from schemas.registry import RECORDS
 from schemas.tensor import TENSOR, TensorRef
 from wanprep.errors import StoreError
 from wanprep.store import layout
+from wanprep.store.parts import Vanished
+from wanprep.store.retired import retired
 from wanprep.store.shard import artifact_schema
 from wanprep.store.store import Store
 
@@ -45,9 +47,7 @@ def verify(
     """
     report = Report()
     stages = store.files.folders(layout.ARTIFACTS)
-    parquets = [
-        (stage, n) for stage in stages for n in store.files.names(layout.artifact_folder(stage), ".parquet")
-    ]
+    parquets = _artifact_files(store, stages)
     for folder, record in (
         (layout.CLIPS, ClipRecord),
         (layout.MEDIA, MediaRecord),
@@ -56,16 +56,29 @@ def verify(
         for name in store.files.names(folder, ".parquet"):
             _check_table(store, name, record.SCHEMA, report)
     keys: dict[str, set[str]] = {stage: set() for stage in stages}
-    for done, (stage, name) in enumerate(parquets):
+    done = 0
+    while done < len(parquets):
+        stage, name = parquets[done]
         progress(done, len(parquets))
         known = RECORDS.get(stage)
         table = _check_table(store, name, artifact_schema(known) if known else None, report)
         if table is not None:
             _check_rows(store, stage, name, table, keys[stage], report, digests)
+        done += 1
+        if done == len(parquets):  # a compaction may have moved rows meanwhile
+            parquets += sorted(set(_artifact_files(store, stages)) - set(parquets))
     progress(len(parquets), len(parquets))
     _check_clips(store, keys, report)
-    report.temporaries += [*store.unreferenced(), *store.files.temporaries()]
+    kept = retired(store.files)  # for readers, by a compaction
+    left = [name for name in store.unreferenced() if name not in kept]
+    report.temporaries += [*left, *store.files.temporaries()]
     return report
+
+
+def _artifact_files(store: Store, stages: list[str]) -> list[tuple[str, str]]:
+    return [
+        (stage, n) for stage in stages for n in store.files.names(layout.artifact_folder(stage), ".parquet")
+    ]
 
 
 def _check_table(store: Store, name: str, schema: pa.Schema | None, report: Report) -> pa.Table | None:
@@ -73,8 +86,9 @@ def _check_table(store: Store, name: str, schema: pa.Schema | None, report: Repo
     try:
         table = store.files.read_table(name)
     except StoreError as error:
-        report.problems.append(str(error))
-        return None
+        if store.files.exists(name):
+            report.problems.append(str(error))
+        return None  # or a compaction has moved its rows since it was listed
     if not {"key", "clip_id"} <= set(table.column_names) and name.startswith(f"{layout.ARTIFACTS}/"):
         report.problems.append(f"{name}: has no columns key and clip_id: it is no file of a store")
         return None
@@ -113,7 +127,7 @@ def _check_rows(
         keys.add(row["key"])
         for ref in _refs(row, tensor_columns, name, report):
             report.tensors += 1
-            report.nbytes += ref.nbytes
+            report.nbytes += ref.nbytes or 0
             place = name if ref.file is None else f"{folder}/{ref.file}"
             try:
                 data = store.tensor(ref, folder)
@@ -125,6 +139,8 @@ def _check_rows(
                         f"{place}: a tensor of key {row['key']} has other bytes than were written"
                     )
             except (StoreError, ValueError) as error:
+                if isinstance(error, Vanished) and not store.files.exists(name):
+                    return  # a compaction has moved the rest
                 report.problems.append(f"{name}: key {row['key']}: {error}")
 
 
