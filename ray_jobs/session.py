@@ -49,17 +49,41 @@ def connected(address: str | None, *, cpus: int, run: str) -> Iterator[None]:
     else:
         _check_answers(address)
         options["address"] = address
-    try:
-        ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        why = _first_line(error)
-        if address is None:
-            raise UsageError(f"Ray cannot be started on this machine ({why}); try --engine inline") from error
-        raise _nobody(address, why) from error
+    with _loopback_only() if address is None else contextlib.nullcontext():
+        try:
+            ray.init(**options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            why = _first_line(error)
+            if address is None:
+                raise UsageError(
+                    f"Ray cannot be started on this machine ({why}); try --engine inline"
+                ) from error
+            raise _nobody(address, why) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Has a Ray that is started meanwhile listen on the loopback address alone: whoever reaches its ports can run
+    code. Ray binds to all addresses otherwise, `_node_ip_address` or not (measured with Ray 2.60); this is the
+    switch that keeps it to itself on desktop systems."""
+    from ray._private import ray_constants
+
+    variable, switch = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    before = os.environ.get(variable)
+    os.environ[variable] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = switch
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 def _check_answers(address: str) -> None:

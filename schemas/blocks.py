@@ -6,6 +6,7 @@ random access. Any Zstandard decoder reads a block: `data[offsets[i]:offsets[i +
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 from schemas.tensor import Tensor
 
 _LEVEL = 3
+_MAX_FRAME_BYTES = 2 * 16_384**2  # two bytes for each pixel of the largest picture that is taken in
 
 
 def compress(frame: npt.NDArray[Any]) -> bytes:
@@ -30,10 +32,13 @@ def decompress(
 
     Raises:
         IndexError: the frames asked for are not in the record.
+        ValueError: a frame is larger than any picture that is decoded.
     """
     count = len(offsets) - 1
     if not 0 <= start <= stop <= count:
         raise IndexError(f"frames {start}:{stop} of a record that has {count}")
+    if (nbytes := math.prod(shape) * np.dtype(dtype).itemsize) > _MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {nbytes} bytes is larger than any picture")
     codec = pa.Codec("zstd")
     frames = np.empty((stop - start, *shape), dtype=dtype)
     for i in range(start, stop):

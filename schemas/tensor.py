@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -41,6 +42,8 @@ SAFETENSORS_DTYPES = {
     "float64": "F64",
     "bfloat16": "BF16",
 }
+
+_MAX_AXES = 8  # what a shard's header has room for
 
 
 @runtime_checkable
@@ -100,11 +103,15 @@ class TensorRef:
         """Views bytes as the array this reference describes.
 
         Raises:
-            ValueError: the number of bytes does not fit dtype and shape.
+            ValueError: no dtype that a store holds, or the number of bytes does not fit dtype and shape.
         """
+        if self.dtype not in SAFETENSORS_DTYPES:
+            raise ValueError(f"{self.dtype!r:.40} is no dtype of a store ({', '.join(SAFETENSORS_DTYPES)})")
+        if any(length is None or length < 0 for length in self.shape) or len(self.shape) > _MAX_AXES:
+            raise ValueError(f"{self.shape!s:.80} is no shape")
         # NumPy has no bfloat16: its 16 bits are given as uint16 for the caller to view.
         dtype = np.dtype("uint16" if self.dtype == "bfloat16" else self.dtype)
-        expected = int(np.prod(self.shape, dtype=np.int64)) * dtype.itemsize
+        expected = math.prod(self.shape) * dtype.itemsize  # of Python's integers: no overflow
         size = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
         if size != expected:
             raise ValueError(f"a {self.dtype} tensor of shape {self.shape} has {expected} bytes, not {size}")

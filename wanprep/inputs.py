@@ -9,18 +9,21 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TextIO
 
 from wanprep.errors import UsageError
 from wanprep.hints import did_you_mean
 from wanprep.key import canonical_json, text_digest
-from wanprep.media.source import is_remote, local_path
+from wanprep.media.source import is_remote, local_path, refusal
+from wanprep.remote import cause, is_client_trouble, scrub
 
 _CONTAINERS = "mp4 mov m4v mkv webm avi mpg mpeg ts m2ts mts wmv flv 3gp ogv gif h264 hevc"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _CONTAINERS.split())
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
 MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id")
 _SLIP = 0.8  # likeness from which an unknown column is one of ours misspelt
+_LINE_CHARS = 1 << 20  # of a manifest's line
+_TEXT_CHARS = 64 << 10  # of a manifest's field; a prompt of a page has some thousand
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -134,8 +137,10 @@ def _remote_paths(text: str) -> tuple[list[str], int]:
             if fs.isdir(path)
             else [path]
         )
-    except (OSError, ValueError, ImportError) as error:
-        raise UsageError(f"{text}: cannot be listed ({type(error).__name__}: {error})") from error
+    except Exception as error:
+        if not isinstance(error, OSError | ValueError | ImportError) and not is_client_trouble(error):
+            raise
+        raise UsageError(f"{text}: cannot be listed: {cause(error)}") from error
     videos = [name for name in names if _is_video(name)]
     return [fs.unstrip_protocol(name) for name in videos], len(names) - len(videos)
 
@@ -199,7 +204,7 @@ def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             return
         with fsspec.open(path, "rt", encoding="utf-8-sig", newline="") as file:
             if suffix == ".csv":
-                reader = csv.DictReader(file)
+                reader = csv.DictReader(_lines(file, path))
                 _check_columns(reader.fieldnames or [], path)
                 for number, row in enumerate(reader, start=1):
                     if None in row:
@@ -208,11 +213,11 @@ def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                         )
                     yield f"row {number}", row
                 return
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_lines(file, path), start=1):
                 if line.strip():
                     try:
                         row = json.loads(line)
-                    except ValueError as error:
+                    except (ValueError, RecursionError) as error:
                         raise UsageError(f"{path}, line {number}: is not valid JSON ({error})") from error
                     if not isinstance(row, dict):
                         raise UsageError(
@@ -221,7 +226,23 @@ def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     _check_columns(row, f"{path}, line {number}")
                     yield f"line {number}", row
     except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{path}: is not a readable manifest ({type(error).__name__}: {error})") from error
+        raise UsageError(
+            f"{path}: is not a readable manifest ({type(error).__name__}: {scrub(str(error))})"
+        ) from error
+    except Exception as error:
+        if not is_client_trouble(error):
+            raise
+        raise UsageError(f"{path}: is not a readable manifest: {cause(error)}") from error
+
+
+def _lines(file: TextIO, path: str) -> Iterator[str]:
+    """The lines of a text file, none longer than `_LINE_CHARS`: one line must not fill the memory."""
+    number = 0
+    while line := file.readline(_LINE_CHARS + 1):
+        number += 1
+        if len(line) > _LINE_CHARS:
+            raise UsageError(f"{path}, line {number}: is longer than {_LINE_CHARS:,} characters")
+        yield line
 
 
 def _check_columns(columns: Iterable[str], path: str) -> None:
@@ -242,7 +263,13 @@ def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputCl
         value = row.get(name)
         if isinstance(value, list | dict | bytes):
             raise UsageError(f"{where}: {name} is a {type(value).__name__}, not one text or number")
-        return None if value is None or value == "" or value != value else str(value)
+        if value is None or value == "" or value != value:
+            return None
+        if len(said := str(value)) > _TEXT_CHARS:
+            raise UsageError(f"{where}: {name} is longer than {_TEXT_CHARS:,} characters")
+        if "\0" in said:
+            raise UsageError(f"{where}: {name} holds a NUL character")
+        return said
 
     def seconds(name: str) -> float | None:
         value = text(name)
@@ -256,9 +283,13 @@ def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputCl
             raise UsageError(f"{where}: {name} is {value}; it is a time in seconds from 0 on")
         return number
 
-    media = {
-        name: _address(value, folder) for name in ("video", "reference", "audio") if (value := text(name))
-    }
+    def address(name: str) -> str | None:
+        value = text(name)
+        if value is not None and (why_not := refusal(value)):
+            raise UsageError(f"{where}: {name}: {why_not}")
+        return None if value is None else _address(value, folder)
+
+    media = {name: uri for name in ("video", "reference", "audio") if (uri := address(name))}
     clip_id = text("id")
     if clip_id is not None and not _ID.fullmatch(clip_id):
         raise UsageError(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from wanprep import graph, registry
+from wanprep import graph, registry, safe_yaml
 from wanprep.errors import UsageError
 from wanprep.hints import did_you_mean
 from wanprep.key import canonical_json, config_fields, stage_spec, text_digest
@@ -87,7 +87,8 @@ def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[dict[str, 
     if isinstance(source, str) and path.suffix not in (".yaml", ".yml") and not path.is_file():
         return _preset(source), f"preset {source}"
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(safe_yaml.MAX_CHARS + 1)
     except OSError as error:
         raise UsageError(f"recipe {path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -97,13 +98,15 @@ def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[dict[str, 
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return safe_yaml.load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UsageError(
             f"{where}{line}: is not valid YAML ({getattr(error, 'problem', 'unreadable')})"
         ) from error
+    except safe_yaml.UnsafeYaml as error:
+        raise UsageError(f"{where}: {error}; a recipe is a page of settings") from error
     except (ValueError, RecursionError) as error:
         # Dates that do not exist, numbers of too many digits, brackets without end.
         raise UsageError(f"{where}: is not valid YAML ({type(error).__name__}: {error})") from error
