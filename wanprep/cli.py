@@ -70,6 +70,10 @@ def run(
         bool, typer.Option("--retry-failed", help="Try again what failed before.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when any clip failed.")] = False,
+    metrics_file: Annotated[
+        Path | None, typer.Option(help="Keep a Prometheus text file (.prom) up to date here.")
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Append events here, as JSON lines.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make what the store does not hold yet. Stop it any time; the same command goes on."""
@@ -86,14 +90,16 @@ def run(
         address=address,
         retry_failed=retry_failed,
         progress=reporter(),
+        metrics_file=metrics_file,
+        log_file=log_file,
     )
     if as_json:
         _print_json(summary.to_json())
     else:
         print_summary(_console(), summary)
-        _console().print(f"store: {summary.store}", soft_wrap=True, highlight=False)
+        _console().print(f"store: {_escape(summary.store)}", soft_wrap=True, highlight=False)
         if any(stage.done for stage in summary.stages.values()):
-            _console().print(f"look at it: wanprep sheet {store}", soft_wrap=True, highlight=False)
+            _console().print(f"look at it: wanprep sheet {_escape(store)}", soft_wrap=True, highlight=False)
     if strict and summary.failed:
         raise typer.Exit(3)
 
@@ -146,8 +152,17 @@ def plan(
 
 
 @app.command()
-def status(store: StoreArgument, as_json: JsonOption = False) -> None:
+def status(
+    store: StoreArgument,
+    as_json: JsonOption = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the run that goes on, until it ends or Ctrl-C.")
+    ] = False,
+) -> None:
     """Show what a store holds, what was skipped and what failed."""
+    if watch:
+        _watch(store, as_json)
+        return
     from wanprep.report.tables import print_status
     from wanprep.status import status as read_status
     from wanprep.store.store import Store
@@ -157,6 +172,19 @@ def status(store: StoreArgument, as_json: JsonOption = False) -> None:
         _print_json(found.to_json())
     else:
         print_status(_console(), found)
+
+
+def _watch(store: str, as_json: bool) -> None:
+    from wanprep.store.store import Store
+    from wanprep.telemetry.watch import watch
+
+    if as_json:
+        raise UsageError("--watch is for looking at, --json for scripts; leave one of the two out")
+    try:
+        watch(Store.open(store), _console())
+    except KeyboardInterrupt:
+        # Whoever watches stops looking; the run goes on.
+        return
 
 
 @app.command()
@@ -198,6 +226,45 @@ def verify(
 
 
 @app.command()
+def compact(
+    store: StoreArgument,
+    stage: Annotated[
+        list[str] | None, typer.Option("--stage", help="Only this stage; may be repeated. Default: all.")
+    ] = None,
+    target_mb: Annotated[
+        int, typer.Option("--target-mb", min=1, max=2048, help="Size of the merged shards, in MiB.")
+    ] = 256,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that old tensor files stay for readers at work.")
+    ] = 3600.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be merged. Changes nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge small shards into larger ones, beside readers and runs. Stop it any time; the same command goes on."""
+    from wanprep.engine.progress import reporter
+    from wanprep.report.compaction import print_compaction
+    from wanprep.store.compact import compact as compact_store
+
+    progress = reporter()
+    done = compact_store(
+        store,
+        stages=stage or (),
+        target_bytes=target_mb << 20,
+        grace_seconds=grace,
+        dry_run=dry_run,
+        progress=lambda groups, total: progress.phase("compact", groups, total),
+    )
+    if as_json:
+        _print_json(vars_of(done))
+    else:
+        print_compaction(_console(), done, dry_run=dry_run)
+    if done.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
 def sheet(
     store: StoreArgument,
     clip: Annotated[
@@ -217,7 +284,7 @@ def sheet(
     if chosen is None:
         raise WanprepError(f"store {store}: holds no clip")
     write_sheet(opened, chosen, output, rows=rows, start=start, end=end)
-    _console().print(f"{output}", soft_wrap=True, highlight=False)
+    _console().print(_escape(str(output)), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -266,9 +333,9 @@ def _console() -> Console:
 
 
 def _escape(text: str) -> str:
-    from rich.markup import escape
+    from wanprep.terminal import shown
 
-    return escape(text)
+    return shown(text)
 
 
 def vars_of(record: Any) -> dict[str, Any]:
@@ -299,4 +366,6 @@ def main(call: Callable[[], Any] = app) -> None:
 
 
 def _complain(error: Exception) -> None:
-    print(f"wanprep: {error}", file=sys.stderr)
+    from wanprep.terminal import plain
+
+    print(f"wanprep: {plain(str(error))}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import secrets
 import socket
@@ -14,7 +14,7 @@ from typing import Any
 
 from schemas import SCHEMA_VERSION
 from wanprep import registry
-from wanprep.engine.job import Listener, TaskResult, make_job
+from wanprep.engine.job import make_job
 from wanprep.engine.progress import Reporter, silent
 from wanprep.engine.tasks import make_tasks
 from wanprep.enrol import enrol
@@ -25,10 +25,11 @@ from wanprep.plan import Plan
 from wanprep.prepare import Prepared, Source, check_available, prepare
 from wanprep.recipe import Recipe, load_recipe
 from wanprep.states import State
-from wanprep.store import layout
 from wanprep.store.cleanup import remove_abandoned
 from wanprep.store.store import Store
 from wanprep.summary import RunSummary, StageSummary
+from wanprep.telemetry.log import RunLog
+from wanprep.telemetry.observer import RunObserver, write_run
 
 INLINE_FRAMES = 1_000  # frames of work up to which one process is done before Ray has paid for its start
 _CLUSTER_WORKERS = 32  # a guess at a cluster's size, for cutting tasks
@@ -55,6 +56,8 @@ def run(
     address: str | None = None,
     retry_failed: bool = False,
     progress: Reporter | None = None,
+    metrics_file: str | os.PathLike[str] | None = None,
+    log_file: str | os.PathLike[str] | None = None,
 ) -> RunSummary:
     """Makes what the store does not hold yet of `inputs` under the recipe.
 
@@ -70,6 +73,8 @@ def run(
         address: a Ray cluster to run on.
         retry_failed: try again what failed in earlier runs.
         progress: hears of progress; None is silent.
+        metrics_file: written again and again while the run goes on, in Prometheus' text format.
+        log_file: events are appended to it, a JSON object a line.
 
     Returns:
         What was done, with failures. A failed clip is no error.
@@ -100,15 +105,30 @@ def run(
         workers = 1
     summary = _summary(prepared, run_id, opened.files.root, chosen, workers)
     summary.started_ns = started_ns
-    for clip in enrol(plan, opened, run_id, started_ns):
-        summary.add_failure(clip.clip_id, "clip", clip.why_not or "")
-    if summary.clips_to_do:
-        _execute(prepared, opened, summary, chosen, workers, address, progress)
-    summary.seconds = (time.time_ns() - started_ns) / 1e9
-    if summary.state == "running":
-        summary.state = "finished"
-    if summary.clips_to_do:
-        _write_run(opened, summary)
+    log = RunLog(run_id)
+    with log.to_file(Path(log_file) if log_file is not None else None):
+        observer = RunObserver(opened, summary, progress, log, Path(metrics_file) if metrics_file else None)
+        observer.write_metrics()  # a place that cannot be written is said before the work
+        log.begin(summary)
+        for clip in enrol(plan, opened, run_id, started_ns):
+            summary.add_failure(clip.clip_id, "clip", clip.why_not or "")
+            log.unusable(clip)
+        try:
+            if summary.clips_to_do:
+                _execute(prepared, opened, summary, chosen, workers, address, observer)
+            summary.touch()
+            summary.state = "finished"
+        except BaseException as error:
+            summary.touch()
+            summary.state = "stopped" if isinstance(error, KeyboardInterrupt) else "error"
+            log.end(summary, error)
+            raise
+        finally:
+            if summary.clips_to_do:
+                write_run(opened, summary)
+            with contextlib.suppress(UsageError):  # it could be written before; numbers to look at end no run
+                observer.write_metrics()
+        log.end(summary, None)
     return summary
 
 
@@ -167,7 +187,7 @@ def _execute(
     engine: str,
     workers: int,
     address: str | None,
-    progress: Reporter,
+    observer: RunObserver,
 ) -> None:
     plan = prepared.plan
     tasks = make_tasks(plan, prepared.media, store, workers or _CLUSTER_WORKERS)
@@ -179,24 +199,11 @@ def _execute(
         address=address,
         metadata=_metadata(plan.recipe),
     )
-    _write_run(store, summary)
-    listener = _Listener(summary, progress)
-    clips = sum(len(task.clips) for task in tasks)
-    frames = sum(item.clip.frames for task in tasks for item in task.clips)
-    progress.begin(clips * len(job.groups), frames * len(job.groups))
+    observer.begin(tasks, passes=len(job.groups))
     try:
-        registry.engine(engine)(job, tasks, listener)
-    except KeyboardInterrupt:
-        summary.state = "stopped"
-        raise
-    except BaseException:
-        summary.state = "error"
-        raise
+        registry.engine(engine)(job, tasks, observer)
     finally:
-        progress.end()
-        if summary.state != "running":
-            summary.seconds = (time.time_ns() - summary.started_ns) / 1e9
-            _write_run(store, summary)
+        observer.end()
 
 
 def _metadata(recipe: Recipe) -> dict[str, dict[str, str]]:
@@ -215,22 +222,3 @@ def _metadata(recipe: Recipe) -> dict[str, dict[str, str]]:
         }
         for name, spec in recipe.specs.items()
     }
-
-
-def _write_run(store: Store, summary: RunSummary) -> None:
-    store.files.write_bytes(
-        f"{layout.RUNS}/{summary.run}.json", json.dumps(summary.to_json(), indent=1).encode()
-    )
-
-
-class _Listener(Listener):
-    def __init__(self, summary: RunSummary, progress: Reporter) -> None:
-        self._summary = summary
-        self._progress = progress
-
-    def task(self, result: TaskResult) -> None:
-        self._summary.add(result)
-        self._progress.clips(result.clips, sum(result.skipped.values()), sum(result.failed.values()))
-
-    def frames(self, count: int) -> None:
-        self._progress.frames(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from wanprep.engine.job import TaskResult
 
 MAX_FAILURES = 100  # kept in the summary; all are in the outcomes table
+LAST_FAILURES = 5  # the newest of them, for someone who watches the run
 
 
 class StageSummary(BaseModel):
@@ -52,17 +54,24 @@ class RunSummary(BaseModel):
     pid: int = 0
     state: Literal["running", "finished", "stopped", "error"] = "running"
     started_ns: int = 0
+    begun_ns: int = 0  # the engine began: inputs were looked at, the plan was made
+    updated_ns: int = 0  # this was written; a run that goes on writes it again and again
     seconds: float = 0.0
     clips: int = 0
     clips_unusable: int = 0  # nothing can be made of them: failed
     clips_too_short: int = 0  # fewer frames than timeline.min_frames: skipped
     clips_to_do: int = 0
+    passes_total: int = 0  # clips, times the operators that look at each
+    passes_ended: int = 0
+    frames_total: int = 0  # likewise
+    frames_read: int = 0
     inputs_ignored: int = 0
     inputs_repeated: int = 0
     stages: dict[str, StageSummary] = Field(default_factory=dict)
     shared_seconds: dict[str, float] = Field(default_factory=dict)  # decoding, shared estimators, writing
     worker_peak_bytes: int = 0
     failures: list[Failure] = Field(default_factory=list)
+    last_failures: list[Failure] = Field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -75,8 +84,35 @@ class RunSummary(BaseModel):
     def nothing_to_do(self) -> bool:
         return self.clips_to_do == 0
 
+    @property
+    def rate(self) -> float:
+        """Frames a second since the engine began, over all workers."""
+        return self.frames_read * 1e9 / max(self.updated_ns - self.begun_ns, 1)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None while nothing can be said."""
+        done, total = (
+            (self.frames_read, self.frames_total)
+            if self.frames_total
+            else (self.passes_ended, self.passes_total)
+        )
+        return (self.updated_ns - self.begun_ns) / 1e9 * max(total - done, 0) / done if done else None
+
+    def begin(self, passes: int, frames: int) -> None:
+        """The engine begins: what is before it."""
+        self.passes_total, self.frames_total = passes, frames
+        self.begun_ns = time.time_ns()
+
+    def touch(self) -> None:
+        """Brings the times up to now, while the run goes on."""
+        if self.state == "running":
+            self.updated_ns = time.time_ns()
+            self.seconds = (self.updated_ns - self.started_ns) / 1e9
+
     def add(self, result: TaskResult) -> None:
         """Takes in what became of a task."""
+        self.passes_ended += result.clips
         for name, stage in self.stages.items():
             stage.done += result.done.get(name, 0)
             stage.skipped += result.skipped.get(name, 0)
@@ -93,8 +129,10 @@ class RunSummary(BaseModel):
             self.add_failure(row.clip_id, row.stage, row.cause or "unknown")
 
     def add_failure(self, clip_id: str, stage: str, cause: str) -> None:
+        failure = Failure(clip_id=clip_id, stage=stage, cause=cause)
         if len(self.failures) < MAX_FAILURES:
-            self.failures.append(Failure(clip_id=clip_id, stage=stage, cause=cause))
+            self.failures.append(failure)
+        self.last_failures = [*self.last_failures[1 - LAST_FAILURES :], failure]
 
     def to_json(self) -> dict[str, Any]:
         document = self.model_dump(mode="json")

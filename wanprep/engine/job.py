@@ -101,6 +101,9 @@ class Task:
         )
 
 
+_ROWS = ("failures", "skips")  # fields of a result that hold outcomes
+
+
 @dataclass(kw_only=True)
 class TaskResult:
     """What became of one operator's part of a task. Counts are by stage name, times by span name."""
@@ -116,15 +119,18 @@ class TaskResult:
     cpu: dict[str, float] = field(default_factory=dict)  # seconds of the working thread
     peak_bytes: int = 0  # most memory the worker ever held
     failures: list[OutcomeRecord] = field(default_factory=list)
+    skips: list[OutcomeRecord] = field(default_factory=list)
+    started_ns: int = 0  # wall clock of the worker
+    ended_ns: int = 0
 
     def to_document(self) -> dict[str, Any]:
         document = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**document, "failures": [failure.to_row() for failure in self.failures]}
+        return {**document, **{name: [row.to_row() for row in document[name]] for name in _ROWS}}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> TaskResult:
-        failures = [OutcomeRecord.from_row(row) for row in document["failures"]]
-        return cls(**{**document, "failures": failures})
+        rows = {name: [OutcomeRecord.from_row(row) for row in document[name]] for name in _ROWS}
+        return cls(**{**document, **rows})
 
 
 class Listener(Protocol):

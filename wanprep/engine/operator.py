@@ -20,6 +20,7 @@ from wanprep.engine.steps import Finished, StepRunner
 from wanprep.errors import StoreError
 from wanprep.stage import ClipContext, Skipped
 from wanprep.store import layout
+from wanprep.store.meanwhile import Meanwhile
 from wanprep.store.shard import ShardWriter
 from wanprep.store.store import Store
 from wanprep.timing import Timings
@@ -38,8 +39,10 @@ class Operator:
         self._steps = graph.passes(self._stages)
         self._frame_bytes = frame_budget(self._stages, job.workers)
         self._store = Store.open(job.store, run=job.run)
+        self._meanwhile = {stage.name: Meanwhile(self._store.files, stage.name) for stage in self._stages}
         self._broken: dict[str, Exception] = {}
         self._ends: dict[str, OutcomeRecord] | None = None  # of keys that are not done, as the store tells
+        self._newest_ns: int | None = None  # of the outcomes that were there before
         self._ready = False
 
     def set_up(self) -> None:
@@ -69,7 +72,7 @@ class Operator:
         """
         self.set_up()
         self._ends = None
-        result = TaskResult(number=task.number)
+        result = TaskResult(number=task.number, started_ns=time.time_ns())
         timings = Timings()
         outcomes: list[OutcomeRecord] = []
         with ExitStack() as stack:
@@ -90,6 +93,7 @@ class Operator:
         self._write_outcomes(task, outcomes)
         result.wall, result.cpu = timings.wall, timings.cpu
         result.peak_bytes = _peak_bytes()
+        result.ended_ns = time.time_ns()
         return result, committed
 
     def _writers(self, task: Task, stack: ExitStack) -> dict[str, ShardWriter]:
@@ -171,6 +175,12 @@ class Operator:
             row = self._ends.get(key)
         return Skipped(row.reason or "skipped", row.value) if row and row.outcome == "skipped" else None
 
+    def _now_ns(self) -> int:
+        """Readers take the newest outcome of a key, and the clock may have been put back since the last one."""
+        if self._newest_ns is None:
+            self._newest_ns = max((row.created_ns for row in self._store.outcomes()), default=0)
+        return max(time.time_ns(), self._newest_ns + 1)
+
     def _record(
         self, item: ClipTask, finished: Iterable[Finished], result: TaskResult, outcomes: list[OutcomeRecord]
     ) -> None:
@@ -179,17 +189,18 @@ class Operator:
                 result.done[done.stage] = result.done.get(done.stage, 0) + 1
                 result.frames[done.stage] = result.frames.get(done.stage, 0) + item.clip.frames
                 continue
-            row = done.outcome(item.clip, self._job.run, time.time_ns())
+            row = done.outcome(item.clip, self._job.run, self._now_ns())
             outcomes.append(row)
             counts = result.skipped if row.outcome == "skipped" else result.failed
             counts[done.stage] = counts.get(done.stage, 0) + 1
-            if row.outcome == "failed":
-                result.failures.append(row)
+            (result.skips if row.outcome == "skipped" else result.failures).append(row)
 
     def _commit(self, writers: Mapping[str, ShardWriter], result: TaskResult) -> dict[str, str]:
         committed: dict[str, str] = {}
         for name, writer in writers.items():
-            file = writer.commit()
+            elsewhere = self._meanwhile[name].find(writer.keys)
+            committed.update(elsewhere)
+            file = writer.commit(without=elsewhere.keys())
             if file is not None:
                 result.nbytes[name] = writer.nbytes
                 committed.update(dict.fromkeys(writer.keys, file))

@@ -107,7 +107,7 @@ class _Lines(_Counts):
 
     def _report(self) -> None:
         left = (self.total_frames - self.done_frames) / self.rate if self.done_frames else 0
-        self._maybe(f"running: {self.text}, {self.rate:.1f} frames/s, about {_duration(left)} left")
+        self._maybe(f"running: {self.text}, {self.rate:.1f} frames/s, about {duration_text(left)} left")
 
     def _maybe(self, text: str) -> None:
         if time.monotonic() - self._last >= _LINE_SECONDS:
@@ -168,7 +168,8 @@ class _Bar(_Counts):
         self._progress.stop()
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Seconds for people: 45 s, 3 min 20 s, 2 h 5 min."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

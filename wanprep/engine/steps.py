@@ -134,8 +134,9 @@ class StepRunner:
                         with self._context.timings.span(name):
                             folds[name][1].add(window)
                     except Exception as error:
-                        del folds[name]
+                        # In this order: what is fatal must find its stage there, below, and end the task.
                         self._fail(name, error)
+                        del folds[name]
                 self._on_frames(len(window))
                 if not folds:
                     return

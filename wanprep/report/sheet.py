@@ -53,10 +53,15 @@ def write_sheet(
     columns = _columns(clip, size)
     lines = []
     for index, frame in _frames(store, clip, wanted, size):
-        cells = [_cell(frame, draw, index) for _, draw in columns]
-        lines.append(
-            _with_caption(np.hstack(cells), f"frame {index}, {index / record.fps:.2f} s", _facts(clip, index))
-        )
+        try:
+            cells = [_cell(frame, draw, index) for _, draw in columns]
+            facts = _facts(clip, index)
+        except (ValueError, TypeError, IndexError, ArithmeticError, OSError, cv2.error) as error:
+            said = " ".join(str(error).split())
+            raise StoreError(
+                f"clip {clip.id}: an artifact does not fit the clip ({said}); see `wanprep verify`"
+            ) from error
+        lines.append(_with_caption(np.hstack(cells), f"frame {index}, {index / record.fps:.2f} s", facts))
     header = _header([title for title, _ in columns], size[0] + _GAP, f"{clip.id}   {record.frames} frames")
     picture = np.vstack([header, *lines])
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from schemas import OutcomeRecord
@@ -15,6 +14,7 @@ from wanprep.report.estimate import Estimate
 from wanprep.states import State
 from wanprep.status import Status
 from wanprep.summary import RunSummary
+from wanprep.terminal import shown
 
 _SHOWN_FAILURES = 10
 
@@ -28,7 +28,7 @@ def print_plan(console: Console, plan: Plan, estimates: Mapping[str, Estimate]) 
     table.add_column("estimate", justify="right")
     table.add_column("why")
     for name, stage in plan.stages.items():
-        why = "; ".join(f"{escape(reason)} ({count:,})" for reason, count in stage.reasons.most_common(4))
+        why = "; ".join(f"{shown(reason)} ({count:,})" for reason, count in stage.reasons.most_common(4))
         counts = [
             stage.count(state)
             for state in (State.TO_DO, State.DONE, State.SKIPPED, State.FAILED, State.BLOCKED)
@@ -39,7 +39,7 @@ def print_plan(console: Console, plan: Plan, estimates: Mapping[str, Estimate]) 
     if plan.unusable:
         console.print(f"{plural(len(plan.unusable), 'clip')} cannot be used:")
         for clip in plan.unusable[:_SHOWN_FAILURES]:
-            console.print(f"  {escape(clip.clip_id)}: {escape(clip.why_not or '')}", soft_wrap=True)
+            console.print(f"  {shown(clip.clip_id)}: {shown(clip.why_not or '')}", soft_wrap=True)
         _more(console, len(plan.unusable))
     to_do = len(plan.to_do)
     console.print(
@@ -72,7 +72,7 @@ def print_summary(console: Console, summary: RunSummary) -> None:
             if seconds >= 0.01:
                 shared = f"{frames / seconds:,.0f}" if frames else ""
                 table.add_row(
-                    f"[dim]({escape(name)})[/]", *[""] * (4 if earlier else 3), f"[dim]{shared}[/]", ""
+                    f"[dim]({shown(name)})[/]", *[""] * (4 if earlier else 3), f"[dim]{shared}[/]", ""
                 )
         console.print(table)
         if summary.shared_seconds:
@@ -108,7 +108,7 @@ def print_status(console: Console, status: Status) -> None:
         table.add_row(name, *(f"{count:,}" if count else "-" for count in counts))
     console.print(table)
     for reason, count in status.reasons.most_common(_SHOWN_FAILURES):
-        console.print(f"skipped: {escape(reason)} ({count:,})", soft_wrap=True)
+        console.print(f"skipped: {shown(reason)} ({count:,})", soft_wrap=True)
     _print_failures(console, [_failure(row) for row in status.failures], len(status.failures))
 
 
@@ -124,7 +124,7 @@ def _print_failures(console: Console, failures: Sequence[tuple[str, str, str]], 
     for clip, stage, cause in failures:
         merged.setdefault((clip, cause), []).append(stage)
     for (clip, cause), stages in list(merged.items())[:_SHOWN_FAILURES]:
-        console.print(f"  {escape(clip)} [dim]{', '.join(stages)}[/]: {escape(cause)}", soft_wrap=True)
+        console.print(f"  {shown(clip)} [dim]{shown(', '.join(stages))}[/]: {shown(cause)}", soft_wrap=True)
     _more(console, len(merged))
 
 
