@@ -14,13 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from wanprep import registry
 from wanprep.errors import WanprepError
 from wanprep.report.tables import size_text
 from wanprep.store.store import Store
+from wanprep.terminal import shown
 
 _PACKAGES = (
     "av",
@@ -146,8 +146,8 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     colours = {"ok": "green", "off": "yellow", "broken": "red"}
     for finding in findings:
-        fix = f" [dim]({escape(finding.fix)})[/]" if finding.fix else ""
+        fix = f" [dim]({shown(finding.fix)})[/]" if finding.fix else ""
         table.add_row(
-            finding.what, f"[{colours[finding.state]}]{finding.state}[/]", escape(finding.detail) + fix
+            finding.what, f"[{colours[finding.state]}]{finding.state}[/]", shown(finding.detail) + fix
         )
     console.print(table)

@@ -21,7 +21,8 @@ def enrol(plan: Plan, store: Store, run: str, now_ns: int) -> list[ClipRecord]:
     for clip in [*plan.clips, *plan.unusable]:
         last = before.get(clip.clip_id)
         if last is None or replace(last, created_ns=0) != clip:
-            changed.append(replace(clip, created_ns=now_ns))
+            # Readers take the newest row, and the clock may have been put back since the last one.
+            changed.append(replace(clip, created_ns=max(now_ns, last.created_ns + 1 if last else 0)))
     if changed:
         identity = [f"{clip.clip_id} {clip.recipe} {now_ns}" for clip in changed]
         store.write_rows(layout.CLIPS, ClipRecord, changed, identity)
