@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from schemas.skeleton import FULL_FRAME, NO_BODY
-from stages.person.coco_wholebody import BODY, LEFT_HAND, LEFT_SHOULDER, RIGHT_HAND, RIGHT_SHOULDER
 from stages.person.backends import estimator_for
+from stages.person.coco_wholebody import BODY, LEFT_HAND, LEFT_SHOULDER, RIGHT_HAND, RIGHT_SHOULDER
 from stages.person.estimator import EstimatorConfig
 from wanprep.sample.clip import Look, plan_clip, render_frames
 
