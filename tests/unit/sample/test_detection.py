@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 
 from wanprep.sample.clip import Look, plan_clip
 from wanprep.sample.figure import draw_figure, stand_before
@@ -16,7 +15,8 @@ SIZE = (832, 480)
 
 
 def test_mediapipe_finds_body_face_and_hands() -> None:
-    solutions = pytest.importorskip("mediapipe").solutions
+    from mediapipe import solutions
+
     look = Look()
     _, poses = plan_clip(5.0, 24, 7, look)
     room_HWC = draw_room(SIZE, look.room_seed)
