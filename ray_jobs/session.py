@@ -44,7 +44,12 @@ def connected(address: str | None, *, cpus: int, run: str) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
             # Ray's workers run at nice 15 unless told otherwise, which starves them on a machine in use.
-            "_system_config": {"worker_niceness": 0},
+            # Nobody reads the metrics and the task history of a Ray that nobody sees (no dashboard).
+            "_system_config": {
+                "worker_niceness": 0,
+                "enable_metrics_collection": False,
+                "task_events_report_interval_ms": 0,
+            },
         }
     else:
         _check_answers(address)

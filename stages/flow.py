@@ -61,7 +61,7 @@ class Flow(FrameStage[FlowConfig]):
     """Flow of each pair of neighbouring frames; a clip of one frame is skipped."""
 
     name: ClassVar[str] = "flow"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record: ClassVar[type[Record]] = FlowRecord
     Config: ClassVar[type[StageConfig]] = FlowConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})

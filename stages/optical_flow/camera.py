@@ -16,6 +16,9 @@ _BORDER = 0.2  # of the shorter side: people are in the middle, the border shows
 _EDGE = 0.02  # of the shorter side, left out: what leaves the picture has no true flow
 _SAMPLES = 40  # across the shorter side; flow is smooth at that distance
 _ROUNDS = 5
+_SETTLED = (
+    0.01  # pixels that a round must move the camera's flow anywhere, or it is the last: far under DIS's error
+)
 _SPREAD = 1.4826  # standard deviations in a median absolute deviation of normal noise
 _LEAST_SPREAD = 0.05  # pixels, about the error of DIS on a still picture
 _TEXTURE = 4.0  # luma a pixel; flow of flatter places is guessed from their surroundings
@@ -77,7 +80,9 @@ class CameraFit:
             residual_N = np.hypot(off_x_N, off_y_N)
             spread = max(_LEAST_SPREAD, _SPREAD * _weighted_median(residual_N[:, None], trust_N)[0])
             weight_N = trust_N / (1 + (residual_N / spread) ** 2)
-            camera = self._solve(flow_NC, weight_N)
+            last, camera = camera, self._solve(flow_NC, weight_N)
+            if np.abs((camera - last) * (1.0, 1.0, self._reach)).max() < _SETTLED:
+                break
         return Camera(float(camera[0]), float(camera[1]), 1 + float(camera[2]))
 
     def lengths(self, camera: Camera, flow_HWC: FlowField) -> tuple[float, float]:

@@ -46,7 +46,7 @@ class MaskConfig(PersonConfig):
 
 class Mask(PersonStage[MaskConfig]):
     name: ClassVar[str] = "mask"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record: ClassVar[type[Record]] = MaskRecord
     Config: ClassVar[type[StageConfig]] = MaskConfig
 

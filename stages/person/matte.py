@@ -24,12 +24,14 @@ def paste(segmentation: Segmentation, size: Size, scale: tuple[float, float]) ->
 
     `scale` is that picture's size over that of the frame whose pixels the view's box is in.
     """
-    height, width = segmentation.probability_HW.shape
-    x0, y0, x1, y1 = segmentation.box_C * np.array([*scale, *scale])
-    across, down = (x1 - x0) / width, (y1 - y0) / height
-    # Pixel centres lie at half coordinates in both pictures.
-    move = np.array([[across, 0, x0 + across / 2 - 0.5], [0, down, y0 + down / 2 - 0.5]])
-    return cv2.warpAffine(segmentation.probability_HW, move, size, flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    # To whole pixels, half of one at most and less than a cell of the segmentation: a quarter of a warp's time.
+    x0, y0, x1, y1 = (round(float(edge)) for edge in segmentation.box_C * np.array([*scale, *scale]))
+    pasted: Pixels = np.zeros((size[1], size[0]), np.uint8)
+    left, top, right, bottom = max(0, x0), max(0, y0), min(size[0], x1), min(size[1], y1)
+    if right > left and bottom > top:
+        enlarged = cv2.resize(segmentation.probability_HW, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        pasted[top:bottom, left:right] = enlarged[top - y0 : bottom - y0, left - x0 : right - x0]
+    return pasted
 
 
 def follow_edges(probability_HW: Pixels, guide_HWC: Pixels, radius: int) -> Pixels:

@@ -60,7 +60,7 @@ class Quality(FrameStage[QualityConfig]):
     """Measures every clip; what needs a stage that is not in the recipe stays empty."""
 
     name: ClassVar[str] = "quality"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record: ClassVar[type[Record]] = QualityRecord
     Config: ClassVar[type[StageConfig]] = QualityConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
