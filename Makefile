@@ -5,23 +5,25 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# With torch and its kin, which the demo does without.
+MODELS_STAMP := $(VENV)/.installed-models
 
 .PHONY: demo test chaos lint types layers check bench clean
 
 demo: $(STAMP)
 	$(BIN)/wanprep demo
 
-test: $(STAMP)
+test: $(MODELS_STAMP)
 	$(BIN)/pytest -m "not chaos"
 
-chaos: $(STAMP)
+chaos: $(MODELS_STAMP)
 	$(BIN)/pytest -m chaos
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(MODELS_STAMP)
 	$(BIN)/mypy
 
 layers: $(STAMP)
@@ -29,7 +31,7 @@ layers: $(STAMP)
 
 check: lint types layers
 
-bench: $(STAMP)
+bench: $(MODELS_STAMP)
 	$(BIN)/python -m bench
 
 $(STAMP): pyproject.toml overrides.txt
@@ -39,6 +41,11 @@ $(STAMP): pyproject.toml overrides.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --override overrides.txt --editable '.[dev]' \
 		'opencv-contrib-python-headless>=4.11,<4.12'
 	touch $(STAMP)
+
+$(MODELS_STAMP): $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override overrides.txt --editable '.[dev,models]' \
+		'opencv-contrib-python-headless>=4.11,<4.12'
+	touch $(MODELS_STAMP)
 
 clean:
 	rm -rf $(VENV) demo

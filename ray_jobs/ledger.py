@@ -68,7 +68,7 @@ class Ledger:
         tried = self._attempts.get(key, 0)
         if key not in self._verdicts and tried >= MAX_ATTEMPTS:
             self._verdicts[key] = (
-                f"crashed the worker twice (the process died on it {tried} times; see Ray's logs)"
+                "crashed the worker twice (a fault in native code, or no memory was left; see Ray's logs)"
             )
         if key in self._verdicts:
             return self._verdicts[key]

@@ -11,6 +11,7 @@ from wanprep.errors import UsageError
 
 _LOCAL_GPUS = 8  # how many GPU workers a machine is prepared for; Ray finds out how many it really has
 _SLACK = 1e-6  # fractions of a GPU add up inexactly
+_OWN_NAMES = ("CPU", "GPU", "memory")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Need:
     """What one worker of an operator holds while it runs, in Ray's units (memory in bytes)."""
 
     stages: tuple[str, ...]
-    resources: Mapping[str, float]  # CPU, GPU, memory; what is not needed is left out
+    resources: Mapping[str, float]  # CPU, GPU, memory, custom ones; what is not needed is left out
     largest: Mapping[str, str]  # resource -> the stage that wants most of it
 
     def fits(self, free: Mapping[str, float]) -> bool:
@@ -27,12 +28,16 @@ class Need:
     def of(self, name: str) -> float:
         return self.resources.get(name, 0.0)
 
+    @property
+    def custom(self) -> dict[str, float]:
+        return {name: amount for name, amount in self.resources.items() if name not in _OWN_NAMES}
+
 
 def needs_of(job: Job) -> list[Need]:
     """One need an operator.
 
-    Stages of an operator run one after the other, so CPUs and whole GPUs do not add up. Their models stay loaded
-    side by side: memory adds up, and so do fractions of a GPU, to at most a whole one.
+    Stages of an operator run one after the other, so CPUs, whole GPUs and custom resources do not add up. Their
+    models stay loaded side by side: memory adds up, and so do fractions of a GPU, to at most a whole one.
     """
     needs = []
     for names in job.groups:
@@ -42,8 +47,9 @@ def needs_of(job: Job) -> list[Need]:
             "GPU": {name: float(given.gpus) for name, given in wanted.items()},
             "memory": {name: float(given.memory) for name, given in wanted.items()},
         }
-        totals = {
-            "CPU": max(columns["CPU"].values()),
+        for custom in sorted({custom for given in wanted.values() for custom in given.custom}):
+            columns[custom] = {name: float(given.custom.get(custom, 0.0)) for name, given in wanted.items()}
+        totals = {name: max(column.values()) for name, column in columns.items()} | {
             "GPU": max(max(columns["GPU"].values()), min(1.0, sum(columns["GPU"].values()))),
             "memory": sum(columns["memory"].values()),
         }
@@ -111,7 +117,9 @@ def fit(needs: Sequence[Need], nodes: Sequence[Mapping[str, float]], limits: Seq
     free = [dict(node) for node in nodes]
     sizes = [0] * len(needs)
     # The greediest first, so that small ones do not take the only place of a large one.
-    order = sorted(range(len(needs)), key=lambda i: (-needs[i].of("GPU"), -needs[i].of("CPU"), i))
+    order = sorted(
+        range(len(needs)), key=lambda i: (-needs[i].of("GPU"), -len(needs[i].custom), -needs[i].of("CPU"), i)
+    )
     growing = set(order)
     while growing:
         for index in [i for i in order if i in growing]:
@@ -121,13 +129,23 @@ def fit(needs: Sequence[Need], nodes: Sequence[Mapping[str, float]], limits: Seq
                 growing.discard(index)
     for need, size in zip(needs, sizes, strict=True):
         if size == 0:
-            wanted = " + ".join(_amount("CPU", other.of("CPU")) for other in needs)
-            has = sum(node.get("CPU", 0.0) for node in nodes)
+            name = _scarce(needs, nodes)
+            wanted = " + ".join(_amount(name, other.of(name)) for other in needs if other.of(name))
+            has = sum(node.get(name, 0.0) for node in nodes)
             raise UsageError(
                 f"stage {need.stages[0]} finds no place beside the other operators: their workers need {wanted}, "
-                f"and the cluster has {_amount('CPU', has)} in all; add a machine"
+                f"and the cluster has {_amount(name, has)} in all; add a machine"
             )
     return sizes
+
+
+def _scarce(needs: Sequence[Need], nodes: Sequence[Mapping[str, float]]) -> str:
+    """The resource of which one worker of each operator wants more than there is; CPU when it is a matter of where
+    it is."""
+    for name in sorted({name for need in needs for name in need.custom}):
+        if sum(need.of(name) for need in needs) > sum(node.get(name, 0.0) for node in nodes) + _SLACK:
+            return name
+    return "CPU"
 
 
 def _place(need: Need, free: list[dict[str, float]]) -> bool:
@@ -143,4 +161,6 @@ def _place(need: Need, free: list[dict[str, float]]) -> bool:
 def _amount(name: str, amount: float) -> str:
     if name == "memory":
         return f"{amount / 2**30:.1f} GiB of memory"
+    if name not in _OWN_NAMES:
+        return f"{amount:g} of resource '{name}'"
     return f"{amount:g} {name}{'' if amount == 1 else 's'}"

@@ -37,6 +37,8 @@ def run(job: Job, tasks: Sequence[Task], listener: Listener) -> None:
     """
     if not tasks:
         return
+    import ray
+
     from ray_jobs import terminal  # takes Ray Data with it, which a job with nothing to do need not wait for
 
     needs = pools.needs_of(job)
@@ -44,7 +46,7 @@ def run(job: Job, tasks: Sequence[Task], listener: Listener) -> None:
     address = job.address or os.environ.get("RAY_ADDRESS")
     limits = [min(job.workers or len(tasks), len(tasks))] * len(needs)
     cpus = 0
-    if address is None:
+    if address is None and not ray.is_initialized():
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         limits = pools.local_limits(needs, cores=cores, workers=job.workers or cores, tasks=len(tasks))
         cpus = pools.local_cpus(needs, limits)
@@ -171,6 +173,7 @@ def _dataset(
             num_cpus=need.of("CPU"),
             num_gpus=need.of("GPU"),
             memory=need.of("memory") or None,
+            resources=need.custom or None,
         )
     return dataset
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from ray_jobs.vigil import own_ray
 from wanprep.errors import UsageError
 
 _OBJECT_STORE_BYTES = 512 << 20  # only rows of text go through it
@@ -24,6 +25,7 @@ def connected(address: str | None, *, cpus: int, run: str) -> Iterator[None]:
 
     Raises:
         UsageError: no cluster answers at the address.
+        WanprepError: the Ray of our own was taken away from under the job.
     """
     import ray
 
@@ -64,10 +66,19 @@ def connected(address: str | None, *, cpus: int, run: str) -> Iterator[None]:
                     f"Ray cannot be started on this machine ({why}); try --engine inline"
                 ) from error
             raise _nobody(address, why) from error
-        try:
+        with own_ray() if address is None else _joined():
             yield
-        finally:
-            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _joined() -> Iterator[None]:
+    """Somebody's cluster, left at the end of the block."""
+    import ray
+
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -66,24 +66,24 @@ class _Stderr:
                 self._saved = None
 
 
-_stderr = _Stderr()
+stderr = _Stderr()
 
 
 class Started(ExecutionCallback):  # type: ignore[misc]
     """Told by Ray Data when it has created its workers."""
 
     def before_execution_starts(self, executor: Any) -> None:
-        _stderr.open()
+        stderr.open()
 
 
 def started_quietly(rows: Iterator[T]) -> Iterator[T]:
     """`rows` of a dataset that calls `Started`. The C++ side writes an error about its own restarts to stderr
     as workers are created (Ray 2.60, issue 53727); stderr is closed for that tenth of a second."""
-    _stderr.close()
+    stderr.close()
     try:
         first = next(rows, None)
     finally:
-        _stderr.open()
+        stderr.open()
     if first is not None:
         yield first
         yield from rows

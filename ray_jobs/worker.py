@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wanprep.engine.job import Job
     from wanprep.engine.operator import Operator
 
+OUT_OF_MEMORY = 71  # exit status of a process that could not go on for want of memory
 SET_UP_SECONDS = 1_800.0  # the largest models load within minutes, from a network disk too
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -51,6 +52,9 @@ class OperatorWorker:
             if row.error is None:
                 try:
                     self._process(row)
+                except MemoryError:
+                    # Nothing was left to write the clip's failure down with: a new process has, and the ledger knows.
+                    os._exit(OUT_OF_MEMORY)
                 except Exception as error:
                     # The job's end is told as a row: Ray would wrap it, log it and show its traceback.
                     row.error = _as_document(error)

@@ -51,16 +51,21 @@ def operators(stages: Sequence[Stage[Any]]) -> list[list[Stage[Any]]]:
     done: set[str] = set()
     names = {stage.name for stage in stages}
     while remaining:
-        on_gpu = remaining[0].resources.gpus > 0
+        device = _device(remaining[0])
         group: list[Stage[Any]] = []
         for stage in remaining:
             ready = all(name in done for name in upstream(stage, names))
-            if (stage.resources.gpus > 0) == on_gpu and ready:
+            if _device(stage) == device and ready:
                 group.append(stage)
                 done.add(stage.name)
         groups.append(group)
         remaining = [stage for stage in remaining if stage.name not in done]
     return groups
+
+
+def _device(stage: Stage[Any]) -> tuple[bool, frozenset[str]]:
+    """What a machine must have besides CPUs: whether a GPU, and which custom resources."""
+    return stage.resources.gpus > 0, frozenset(stage.resources.custom)
 
 
 def passes(stages: Sequence[Stage[Any]]) -> list[list[Stage[Any]]]:

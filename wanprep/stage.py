@@ -6,10 +6,11 @@ engine or another stage's code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from wanprep.timing import Timings
 T = TypeVar("T")
 C = TypeVar("C", bound="StageConfig")
 
+_OWN_NAMES = frozenset({"CPU", "GPU", "memory"})  # as Ray calls what the other fields say
+
 
 class Media(Enum):
     """Which media of a clip a stage reads; their digests enter the stage's key."""
@@ -31,6 +34,8 @@ class Media(Enum):
     REFERENCE = "reference"
     AUDIO = "audio"
     PROMPT = "prompt"
+    CAPTION = "caption"  # as given with the input
+    REFERENCE_ALONE = "reference alone"  # the reference of a clip without video; of others it is not read
 
 
 class StageConfig(BaseModel):
@@ -47,6 +52,20 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0  # bytes of RAM beyond the interpreter's; 0: not declared
+    # By the names that machines declare (`ray start --resources`).
+    custom: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        wrong = [name for name, amount in self.custom.items() if name in _OWN_NAMES or not amount > 0]
+        if wrong:
+            raise ValueError(
+                f"custom resource '{wrong[0]}' is one of cpus, gpus and memory, or its amount is not above 0"
+            )
+        object.__setattr__(self, "custom", MappingProxyType(dict(self.custom)))
+
+    def __reduce__(self) -> tuple[type[Resources], tuple[float, float, int, dict[str, float]]]:
+        # A mapping that nobody can change is no object that pickle takes.
+        return type(self), (self.cpus, self.gpus, self.memory, dict(self.custom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +80,8 @@ class ClipContext:
     """What a stage may use while it works on one clip.
 
     `clip` is its row; `media` says what is in its files, by the role they play ("video", "reference", "audio";
-    the sound of a video is told by the video's own row).
+    the sound of a video is told by the video's own row). `later` are the clips of the same task that come after
+    this one, each with the names of the stages it is to go through.
     """
 
     def __init__(
@@ -70,11 +90,13 @@ class ClipContext:
         media: Mapping[str, MediaRecord],
         scratch: Path,
         timings: Timings | None = None,
+        later: Sequence[tuple[ClipRecord, Collection[str]]] = (),
     ) -> None:
         self.clip = clip
         self.media = media
         self.timings = timings or Timings()
         self._scratch = scratch
+        self._later = later
         self._shared: dict[Any, Any] = {}
         self._open: list[ArraySpool | BlockSpool] = []
 
@@ -88,6 +110,10 @@ class ClipContext:
         spool = BlockSpool(self._scratch)
         self._open.append(spool)
         return spool
+
+    def upcoming(self, stage: str) -> Iterator[ClipRecord]:
+        """The clips that a stage will be given next, in order, so that it can work on several at a time."""
+        return (clip for clip, stages in self._later if stage in stages)
 
     def shared(self, key: Any, make: Callable[[], T]) -> T:
         """One object a clip for all stages that ask with an equal key: an estimator's state over frames."""

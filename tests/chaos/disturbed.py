@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 RECIPE = "motion"
@@ -27,13 +27,24 @@ def start(
     """`wanprep run`. `die` is `before:n` or `after:n`, the n-th commit of a file; `clock` is wrong by seconds;
     `slow` is the longest wait before a commit, in seconds."""
     given = [inputs] if isinstance(inputs, Path) else list(inputs)
-    faults = {"CHAOS_DIE": die, "CHAOS_CLOCK_SECONDS": str(clock), "CHAOS_SLOW_SECONDS": str(slow)}
-    faults |= {"CHAOS_SEED": str(seed)} | ({"CHAOS_COUNT": str(count)} if count else {})
+    faults = {"CHAOS_CLOCK_SECONDS": str(clock)} | ({"CHAOS_COUNT": str(count)} if count else {})
+    arguments = ["run", *map(str, given), "--store", str(store), "--preset", RECIPE, "--engine", engine]
+    return _start(*arguments, *options, die=die, slow=slow, seed=seed, faults=faults)
+
+
+def start_compaction(store: Path, *, die: str = "") -> subprocess.Popen[str]:
+    """`wanprep compact`; `die` as above."""
+    return _start("compact", str(store), die=die)
+
+
+def _start(
+    *arguments: str, die: str, slow: float = 0.0, seed: int = 0, faults: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    injected = {"CHAOS_DIE": die, "CHAOS_SLOW_SECONDS": str(slow), "CHAOS_SEED": str(seed), **(faults or {})}
     path = os.pathsep.join([str(_INJECTED), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "wanprep", "run", *map(str, given), "--store", str(store)]
     return subprocess.Popen(
-        [*command, "--preset", RECIPE, "--engine", engine, *options],
-        env={**os.environ, **faults, "PYTHONPATH": path},
+        [sys.executable, "-m", "wanprep", *arguments],
+        env={**os.environ, **injected, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

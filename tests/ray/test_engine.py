@@ -58,6 +58,14 @@ def test_every_fault_is_named_and_the_rest_is_done(tmp_path: Path) -> None:
     assert ray.is_initialized(), "the caller's Ray stays"
 
 
+def test_a_clip_that_eats_memory_is_named(tmp_path: Path) -> None:
+    """In a worker that may have 192 MiB more than it has at its start. The rest of it: test_memory.py."""
+    job, tasks = prepare(tmp_path, ["a", "hungry", "b"], {"test_hungry": {"room": 192 << 20}})
+    run(job, tasks, Ears())
+    assert texts(job, "test_hungry") == ["A", "B"]
+    assert causes(job) == {("hungry", "test_hungry"): "out of memory"}
+
+
 def test_a_worker_killed_from_outside_costs_nothing(tmp_path: Path) -> None:
     diary = tmp_path / "diary"
     prompts = [f"clip {number}" for number in range(16)]

@@ -10,7 +10,7 @@ import time
 
 from wanprep.store import layout
 from wanprep.store.lock import compaction_at_work
-from wanprep.store.retired import remove_due, retired
+from wanprep.store.retired import remove_due, retire, retired
 from wanprep.store.store import Store
 
 _ABANDONED_SECONDS = 24 * 3600  # a temporary file of another machine's run is left alone this long
@@ -21,14 +21,19 @@ def remove_abandoned(store: Store) -> int:
 
     A run on this machine is over when its process is gone, and a file abandoned when the process that wrote it is.
     A run on another machine may be alive, so its files are left until they are a day old. Tensors without rows lie
-    between two steps of a commit, or were left there: they go at once when no run is alive.
+    between two steps of a commit, or were left there: they go at once when no run is alive. In a bucket, where a
+    writer cannot see that they went, they are noted instead, and go when they have had no rows for a day.
     """
     removed = remove_due(store.files)
+    if store.files.remote:
+        if left := set(store.unreferenced()) - retired(store.files).keys():
+            retire(store.files, 0, left, time.time_ns() + _ABANDONED_SECONDS * 10**9)
+        return removed
     temporaries = store.files.temporaries()
     over = {name for name in temporaries if _is_abandoned(store, name)}
     # However old: the clock may have been put forward since it was begun.
     written_now = {name for name in temporaries if _is_there(store.files.process_of(name))} - over
-    unreferenced = set() if store.files.remote else set(store.unreferenced())
+    unreferenced = set(store.unreferenced())
     # A compaction's tensors have no rows yet, or none any more but readers that hold them.
     busy = compaction_at_work(store.files)
     busy = busy or any(_is_alive(store, name) for name in store.files.names(layout.RUNS, ".json"))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from schemas import OutcomeRecord, Record
 from wanprep.errors import StoreError
+from wanprep.store.columns import with_new_columns
 from wanprep.store.fs import StoreFiles
 from wanprep.store.layout import OUTCOMES, artifact_folder
 from wanprep.store.parts import read_parts
@@ -66,7 +67,7 @@ def read_rows(files: StoreFiles, name: str, record: type[Record]) -> pa.Table:
     Raises:
         StoreError: it cannot be read, or its columns are not the record's.
     """
-    table = files.read_table(name)
+    table = with_new_columns(files.read_table(name), record.SCHEMA)
     for field in record.SCHEMA:
         if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
             raise StoreError(f"store {files.root}: {name} has no column '{field.name}' of type {field.type}")

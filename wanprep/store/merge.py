@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas import Record
 from schemas.record import PutTensor
-from schemas.tensor import SAFETENSORS_DTYPES, TENSOR, Tensor, TensorRef
+from schemas.tensor import TENSOR, Tensor, TensorRef, numpy_dtype
 from wanprep.errors import StoreError
 from wanprep.store import layout
 from wanprep.store.fs import StoreFiles
@@ -190,17 +190,6 @@ def _row_type(schema: pa.Schema) -> type[_Row]:
     return type("Row", (_Row,), {"SCHEMA": own})
 
 
-class _Dtype:
-    """A dtype by its name: NumPy has none for bfloat16, and bytes are all that is wanted of it."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.itemsize = 2 if name == "bfloat16" else np.dtype(name).itemsize
-
-    def __str__(self) -> str:
-        return self._name
-
-
 class _StoredTensor:
     """A tensor in a shard, given as uint8 chunks of its bytes."""
 
@@ -208,9 +197,7 @@ class _StoredTensor:
         self._files, self._folder, self._shard = files, folder, shard
         try:
             self.ref = TensorRef.from_cell(cell)
-            if self.ref.dtype not in SAFETENSORS_DTYPES:
-                raise ValueError(f"a tensor is {self.ref.dtype}")
-            self.dtype = _Dtype(self.ref.dtype)
+            self.dtype = numpy_dtype(self.ref.dtype)
             self.shape = self.ref.shape
             nbytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
             if nbytes != self.ref.nbytes or (self.ref.data is None) == (self.ref.file is None):

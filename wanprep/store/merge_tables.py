@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from schemas import ClipRecord, MediaRecord, OutcomeRecord
 from wanprep.store import layout
+from wanprep.store.columns import with_new_columns
 from wanprep.store.fs import StoreFiles
 from wanprep.store.merge import Merged, read_shard, remove_part
 
@@ -20,18 +22,27 @@ class TableRule:
     identity: tuple[str, ...]
     order: tuple[tuple[str, str], ...]  # column, and `ascending` or `descending`
     name: tuple[str, ...]  # columns that a file's name is made from
+    schema: pa.Schema
 
 
 RULES = {
     # Of each clip and recipe, so that going back to an older recipe is still seen for what it is.
     layout.CLIPS: TableRule(
-        ("clip_id", "recipe"), (("created_ns", "ascending"),), ("clip_id", "recipe", "created_ns")
+        ("clip_id", "recipe"),
+        (("created_ns", "ascending"),),
+        ("clip_id", "recipe", "created_ns"),
+        ClipRecord.SCHEMA,
     ),
     # Of two looks at the same version of a file the one that found no fault counts; nulls sort last.
     layout.MEDIA: TableRule(
-        ("uri",), (("modified_ns", "ascending"), ("error", "ascending")), ("uri", "size", "modified_ns")
+        ("uri",),
+        (("modified_ns", "ascending"), ("error", "ascending")),
+        ("uri", "size", "modified_ns"),
+        MediaRecord.SCHEMA,
     ),
-    layout.OUTCOMES: TableRule(("key",), (("created_ns", "ascending"),), ("key", "created_ns")),
+    layout.OUTCOMES: TableRule(
+        ("key",), (("created_ns", "ascending"),), ("key", "created_ns"), OutcomeRecord.SCHEMA
+    ),
 }
 
 
@@ -46,7 +57,7 @@ def merge_parts(files: StoreFiles, folder: str, parts: Sequence[str]) -> Merged:
         StoreError: the store cannot be written.
     """
     rule = RULES[folder]
-    table = pa.concat_tables([read_shard(files, part) for part in parts])
+    table = pa.concat_tables([with_new_columns(read_shard(files, part), rule.schema) for part in parts])
     kept = _newest(table, rule)
     columns = [kept[name].to_pylist() for name in rule.name]
     name = (

@@ -19,6 +19,7 @@ from wanprep.errors import StoreError
 from wanprep.hints import did_you_mean
 from wanprep.store import layout
 from wanprep.store.clip import StoredClip
+from wanprep.store.columns import with_new_columns
 from wanprep.store.fs import StoreFiles
 from wanprep.store.index import KeyIndex, load_outcomes, read_rows
 from wanprep.store.parts import Vanished, read_parts
@@ -202,11 +203,12 @@ class Store:
         if name is None:
             return None
         table = self._cached(name)
-        rows = table.filter(pc.equal(table["key"], key)).slice(0, 1).to_pylist()
+        table = table.filter(pc.equal(table["key"], key)).slice(0, 1)
+        record = record or RECORDS.get(stage)
+        rows = (table if record is None else with_new_columns(table, record.SCHEMA)).to_pylist()
         if not rows:
             return None
         folder = name.rsplit("/", 1)[0]
-        record = record or RECORDS.get(stage)
         if record is None:
             return self._plain(table.schema, rows[0], folder)
         try:

@@ -14,6 +14,7 @@ from schemas.registry import RECORDS
 from schemas.tensor import TENSOR, TensorRef
 from wanprep.errors import StoreError
 from wanprep.store import layout
+from wanprep.store.columns import with_new_columns
 from wanprep.store.parts import Vanished
 from wanprep.store.retired import retired
 from wanprep.store.shard import artifact_schema
@@ -69,7 +70,7 @@ def verify(
             parquets += sorted(set(_artifact_files(store, stages)) - set(parquets))
     progress(len(parquets), len(parquets))
     _check_clips(store, keys, report)
-    kept = retired(store.files)  # for readers, by a compaction
+    kept = retired(store.files)  # by a compaction for readers, or noted in a bucket for a later run
     left = [name for name in store.unreferenced() if name not in kept]
     report.temporaries += [*left, *store.files.temporaries()]
     return report
@@ -92,6 +93,8 @@ def _check_table(store: Store, name: str, schema: pa.Schema | None, report: Repo
     if not {"key", "clip_id"} <= set(table.column_names) and name.startswith(f"{layout.ARTIFACTS}/"):
         report.problems.append(f"{name}: has no columns key and clip_id: it is no file of a store")
         return None
+    if schema is not None:
+        table = with_new_columns(table, schema)
     if schema is not None and not table.schema.equals(schema, check_metadata=False):
         wrong = "; ".join(_differences(schema, table.schema)[:3])
         report.problems.append(f"{name}: has another schema than this version writes ({wrong})")

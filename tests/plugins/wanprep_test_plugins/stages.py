@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -82,3 +83,75 @@ class Doomed(Stage[StageConfig]):
 class Greedy(Moody):
     name = "test_greedy"
     resources = Resources(cpus=999)
+
+
+class HungryConfig(MoodyConfig):
+    room: int | None = None  # bytes that its process may take on top of what it has, by `ulimit -d`
+    group: str | None = None  # file of a memory group of the kernel's, which its process enters
+
+
+class Hungry(Stage[HungryConfig]):
+    """Eats memory when a clip's prompt begins with `hungry`, and with `ravenous` down to the last bytes. It never
+    takes more than 1.5 GiB, whether or not anything stops it."""
+
+    name = "test_hungry"
+    record = WordRecord
+    Config = HungryConfig
+    reads = frozenset({Media.PROMPT})
+
+    def setup(self) -> None:
+        if self.config.room is not None:
+            with open("/proc/self/status", encoding="utf-8") as file:
+                taken = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData:"))
+            limit = taken + self.config.room
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        if self.config.group is not None:
+            with open(self.config.group, "w", encoding="utf-8") as file:
+                file.write(str(os.getpid()))
+
+    def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> Record:
+        prompt = context.clip.prompt or ""
+        if self.config.diary:
+            with open(self.config.diary, "a", encoding="utf-8") as file:
+                file.write(f"{os.getpid()} {prompt}\n")
+        if prompt.startswith("hungry"):
+            _eat([_BITE])
+        if prompt.startswith("ravenous"):
+            _eat([_BITE, _BITE >> 6, _BITE >> 12, _BITE >> 18])
+        return WordRecord(text=prompt.upper())
+
+
+_BITE = 16 << 20
+_ENOUGH = 3 << 29
+
+
+def _eat(bites: list[int]) -> None:
+    """Takes memory in bites of these sizes, the next when there is no room for the one before."""
+    taken, hoard = 0, []
+    for size in bites:
+        try:
+            while taken < _ENOUGH:
+                hoard.append(b"\1" * size)  # written, not only promised by the kernel
+                taken += size
+            raise RuntimeError(f"nothing stopped it before {_ENOUGH >> 20} MiB")
+        except MemoryError:
+            if size == bites[-1]:
+                raise
+
+
+class Reader(Moody):
+    """Needs what only some machines have, and tells on which one it was."""
+
+    name = "test_reader"
+    resources = Resources(cpus=0, custom={"test_reader": 1})
+
+    def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> Record:
+        import ray
+
+        super().run(context, inputs)
+        return WordRecord(text=str(ray.get_runtime_context().get_node_id()))
+
+
+class OnGpu(Reader):
+    name = "test_on_gpu"
+    resources = Resources(cpus=0, gpus=1)
