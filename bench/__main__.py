@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "planning", "shards", "compact", "efficiency", "motion", "memory")
+NAMES = ("startup", "planning", "shards", "compact", "efficiency", "motion", "memory", "encoders")
 
 
 def main() -> None:

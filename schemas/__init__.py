@@ -4,27 +4,36 @@ One file an artifact. Nothing here imports the rest of the project, so a reader 
 """
 
 from schemas.audio import AudioRecord
+from schemas.caption import CaptionRecord
 from schemas.clip import ClipRecord
 from schemas.face import FaceRecord
 from schemas.flow import FlowRecord
+from schemas.image_embed import ImageEmbedRecord
+from schemas.latents import LatentsRecord
 from schemas.mask import MaskRecord
 from schemas.media import MediaRecord
 from schemas.outcome import OutcomeRecord
 from schemas.quality import QualityRecord
 from schemas.record import Record
 from schemas.skeleton import SkeletonRecord
+from schemas.text import NegativeTextRecord, TextRecord
 from schemas.version import SCHEMA_VERSION
 
 __all__ = [
     "SCHEMA_VERSION",
     "AudioRecord",
+    "CaptionRecord",
     "ClipRecord",
     "FaceRecord",
     "FlowRecord",
+    "ImageEmbedRecord",
+    "LatentsRecord",
     "MaskRecord",
     "MediaRecord",
+    "NegativeTextRecord",
     "OutcomeRecord",
     "QualityRecord",
     "Record",
     "SkeletonRecord",
+    "TextRecord",
 ]

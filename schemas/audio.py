@@ -17,7 +17,9 @@ from schemas.tensor import TENSOR, Tensor
 class AudioRecord(Record):
     """Features at `rate` steps a second, step 0 at the clip's start; `feature_names` names the columns.
 
-    The backend's name says what they are. `logmel-v1` is not interchangeable with wav2vec2.
+    Backend `logmel-v1` has these alone. Backend `wav2vec2` also has the speech encoder's hidden states, which
+    nothing else replaces: at `states_rate` frames a second, first and last frame on the encoder's first and last
+    step, as Wan2.2-S2V takes them.
     """
 
     SCHEMA: ClassVar[pa.Schema] = pa.schema(
@@ -35,10 +37,17 @@ class AudioRecord(Record):
             pa.field("frame_rate", pa.float64(), nullable=False),
             pa.field("mean_loudness", pa.float32(), nullable=False),
             pa.field("voiced_share", pa.float32(), nullable=False),
+            pa.field("states_TLC", TENSOR),
+            pa.field("states_rate", pa.float64()),
+            pa.field("windows", pa.int32()),
+            pa.field("encoder", pa.string()),
+            pa.field("encoder_digest", pa.string()),
+            pa.field("precision", pa.string()),
+            pa.field("device", pa.string()),
         ]
     )
 
-    backend: str
+    backend: str  # logmel-v1 or wav2vec2
     sample_rate: int  # Hz, of the analysed mono sound
     seconds: float
     rate: float  # feature steps a second
@@ -51,6 +60,15 @@ class AudioRecord(Record):
     frame_rate: float  # of loudness_T and voicing_T: the clip's fps, or `rate` without video
     mean_loudness: float  # dB
     voiced_share: float  # share of steps that are voiced, 0 to 1
+    # bfloat16 (or as stored) [frames, layers, channels]: input of the first layer, each layer's output, the last
+    # one after the encoder's final norm; [T, 25, 1024] of wav2vec2-large-xlsr-53-english
+    states_TLC: Tensor | None = None
+    states_rate: float | None = None  # frames a second of states_TLC: 30
+    windows: int | None = None  # passes of the encoder; 1: the whole sound at once
+    encoder: str | None = None  # name of the checkpoint
+    encoder_digest: str | None = None  # of its config and weights
+    precision: str | None = None  # that the encoder computed in
+    device: str | None = None  # where it ran: cpu or cuda
 
     def normalised_TC(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
         """Features with zero mean and unit variance over the clip, float32 [steps, features]."""
@@ -70,3 +88,17 @@ class AudioRecord(Record):
         weight = (position - lower)[:, None].astype(np.float32)
         out: npt.NDArray[np.float32] = features[lower] * (1 - weight) + features[upper] * weight
         return out
+
+    def states_LTC(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
+        """Hidden states of frames `start` to `stop` (exclusive), layers first as models take them: float32.
+
+        Raises:
+            ValueError: the record has none.
+        """
+        if self.states_TLC is None:
+            raise ValueError(
+                f"the sound was encoded by {self.backend}, which has no hidden states: run again with "
+                "--set audio.backend=wav2vec2"
+            )
+        frames_TLC = np.asarray(self.states_TLC[start:stop], dtype=np.float32)
+        return np.ascontiguousarray(frames_TLC.transpose(1, 0, 2))

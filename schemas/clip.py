@@ -25,6 +25,8 @@ class ClipRecord(Record):
             pa.field("audio", pa.string()),
             pa.field("audio_digest", pa.string()),
             pa.field("prompt", pa.string()),
+            pa.field("caption", pa.string()),
+            pa.field("caption_error", pa.string()),
             pa.field("start", pa.float64(), nullable=False),
             pa.field("end", pa.float64()),
             pa.field("fps", pa.float64()),
@@ -49,6 +51,8 @@ class ClipRecord(Record):
     audio: str | None = None  # a file of its own; None: the video's own sound, if it has any
     audio_digest: str | None = None
     prompt: str | None = None
+    caption: str | None = None  # as given with the input: it takes the place of one that a stage would make
+    caption_error: str | None = None  # why the caption that was given cannot be taken
     start: float = 0.0  # seconds after the first video frame (or first audio sample)
     end: float | None = None  # seconds, exclusive; None: to the end
     fps: float | None = None  # of the clip's timeline

@@ -56,6 +56,7 @@ class FaceRecord(Record):
     eye_openness_TC: Tensor  # float32 [T,2] height over width of the eye opening, right, left
     blink_T: Tensor  # bool [T]
     mouth_openness_T: Tensor  # float32 [T] inner lip height over width
+    # Zeros from a backend that sees no irises (vitpose).
     gaze_TC: (
         Tensor  # float32 [T,2] iris centre between the eye corners, right and down positive, in eye widths
     )

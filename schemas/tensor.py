@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -43,7 +44,21 @@ SAFETENSORS_DTYPES = {
     "bfloat16": "BF16",
 }
 
+#: NumPy's dtype for bfloat16, which NumPy has from the package ml_dtypes: the upper half of a float32.
+BFLOAT16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+
 _MAX_AXES = 8  # what a shard's header has room for
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """The NumPy dtype of a name that a tensor cell holds.
+
+    Raises:
+        ValueError: no dtype that a store holds.
+    """
+    if name not in SAFETENSORS_DTYPES:
+        raise ValueError(f"{name!r:.40} is no dtype of a store ({', '.join(SAFETENSORS_DTYPES)})")
+    return BFLOAT16 if name == "bfloat16" else np.dtype(name)
 
 
 @runtime_checkable
@@ -105,12 +120,9 @@ class TensorRef:
         Raises:
             ValueError: no dtype that a store holds, or the number of bytes does not fit dtype and shape.
         """
-        if self.dtype not in SAFETENSORS_DTYPES:
-            raise ValueError(f"{self.dtype!r:.40} is no dtype of a store ({', '.join(SAFETENSORS_DTYPES)})")
+        dtype = numpy_dtype(self.dtype)
         if any(length is None or length < 0 for length in self.shape) or len(self.shape) > _MAX_AXES:
             raise ValueError(f"{self.shape!s:.80} is no shape")
-        # NumPy has no bfloat16: its 16 bits are given as uint16 for the caller to view.
-        dtype = np.dtype("uint16" if self.dtype == "bfloat16" else self.dtype)
         expected = math.prod(self.shape) * dtype.itemsize  # of Python's integers: no overflow
         size = data.nbytes if isinstance(data, np.ndarray | memoryview) else len(data)
         if size != expected:

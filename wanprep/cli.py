@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wanprep.errors import UsageError, WanprepError
+from wanprep.models import command as models_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,10 +31,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(models_command.app, name="models", help="Checkpoints: list them, fetch one, make tiny ones.")
+
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="Video files, folders, globs or manifests (csv, jsonl, parquet).", show_default=False
+        help="Video or sound files, folders, globs or manifests (csv, jsonl, parquet).", show_default=False
     ),
 ]
 StoreOption = Annotated[str, typer.Option("--store", "-s", help="Folder or bucket address of the store.")]
@@ -50,6 +53,21 @@ SetOption = Annotated[
 OnlyOption = Annotated[
     str | None, typer.Option("--only", help="Just these stages and their needs, comma-separated.")
 ]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        help="Take models from this folder (DIR/umt5-xxl ...), and download none.",
+        show_default=False,
+    ),
+]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(help="Reference picture of clips that have none in a manifest.", show_default=False),
+]
+PromptOption = Annotated[
+    str | None, typer.Option(help="Prompt of clips that have none in a manifest.", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -61,6 +79,9 @@ def run(
     preset: PresetOption = None,
     set_: SetOption = None,
     only: OnlyOption = None,
+    reference: ReferenceOption = None,
+    prompt: PromptOption = None,
+    models: ModelsOption = None,
     engine: Annotated[str, typer.Option(help="auto, inline (this process) or ray.")] = "auto",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes at a time; default: one a core.")
@@ -84,7 +105,10 @@ def run(
     summary = run_job(
         inputs,
         store=store,
-        recipe=_recipe(recipe, preset, set_, only),
+        recipe=_recipe(recipe, preset, set_, only, models),
+        reference=reference,
+        prompt=prompt,
+        models=models,
         engine=engine,
         workers=workers,
         address=address,
@@ -98,7 +122,7 @@ def run(
     else:
         print_summary(_console(), summary)
         _console().print(f"store: {_escape(summary.store)}", soft_wrap=True, highlight=False)
-        if any(stage.done for stage in summary.stages.values()):
+        if summary.frames_total and any(stage.done for stage in summary.stages.values()):
             _console().print(f"look at it: wanprep sheet {_escape(store)}", soft_wrap=True, highlight=False)
     if strict and summary.failed:
         raise typer.Exit(3)
@@ -112,12 +136,16 @@ def plan(
     preset: PresetOption = None,
     set_: SetOption = None,
     only: OnlyOption = None,
+    reference: ReferenceOption = None,
+    prompt: PromptOption = None,
+    models: ModelsOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Count what failed as to do.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would make, and why. Makes nothing."""
     from wanprep.engine.progress import reporter
     from wanprep.inputs import read_inputs
+    from wanprep.models.progress import heard_by
     from wanprep.prepare import check_available, prepare
     from wanprep.report.estimate import estimates
     from wanprep.report.tables import print_plan
@@ -126,12 +154,14 @@ def plan(
     from wanprep.store.fs import StoreFiles
     from wanprep.store.store import Store
 
-    chosen = _recipe(recipe, preset, set_, only)
-    check_available(chosen)
+    chosen = _recipe(recipe, preset, set_, only, models)
+    progress = reporter()
+    with heard_by(progress.phase):
+        check_available(chosen)
+        chosen.to_document()
     opened = Store.open(store) if StoreFiles(store).exists(layout.STORE_FILE) else None
-    prepared = prepare(
-        read_inputs(inputs), chosen, opened, retry_failed=retry_failed, progress=reporter().phase
-    )
+    listed = read_inputs(inputs, reference=reference, prompt=prompt)
+    prepared = prepare(listed, chosen, opened, retry_failed=retry_failed, progress=progress.phase)
     result = prepared.plan
     guesses = estimates(result, opened)
     if not as_json:
@@ -195,8 +225,7 @@ def verify(
 ) -> None:
     """Re-read a store and check schemas, digests and references. Exit code 1 when something is wrong."""
     from wanprep.engine.progress import reporter
-    from wanprep.hints import plural
-    from wanprep.report.tables import size_text
+    from wanprep.hints import plural, size_text
     from wanprep.store.store import Store
     from wanprep.store.verify import verify as verify_store
 
@@ -217,7 +246,7 @@ def verify(
         for problem in report.problems:
             console.print(f"[red]wrong[/] {_escape(problem)}", soft_wrap=True, highlight=False)
         for name in report.temporaries:
-            console.print(f"unfinished: {_escape(name)} (the next run removes it)", soft_wrap=True)
+            console.print(f"unfinished: {_escape(name)} (a later run removes it)", soft_wrap=True)
         if report.missing:
             console.print(f"{plural(report.missing, 'artifact')} not made yet: run the recipe again")
         console.print("clean" if report.clean else plural(len(report.problems), "problem"))
@@ -318,11 +347,13 @@ def demo(
     run_demo(folder, _console(), reporter(), engine=engine)
 
 
-def _recipe(recipe: str | None, preset: str | None, set_: list[str] | None, only: str | None) -> Recipe:
+def _recipe(
+    recipe: str | None, preset: str | None, set_: list[str] | None, only: str | None, models: Path | None
+) -> Recipe:
     from wanprep.recipe import load_recipe
 
     chosen = [name.strip() for name in only.split(",") if name.strip()] if only else []
-    return load_recipe(recipe, preset=preset, overrides=set_ or [], only=chosen)
+    return load_recipe(recipe, preset=preset, overrides=set_ or [], only=chosen, models=models)
 
 
 def _console() -> Console:

@@ -50,6 +50,8 @@ def _pieces(
             audio=item.audio,
             audio_digest=media[item.audio].digest if item.audio else None,
             prompt=item.prompt,
+            caption=item.caption,
+            caption_error=item.caption_error,
             **more,  # type: ignore[arg-type]
         )
 

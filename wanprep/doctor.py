@@ -11,14 +11,20 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal, get_args
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from wanprep import registry
 from wanprep.errors import WanprepError
-from wanprep.report.tables import size_text
+from wanprep.hints import size_text
+from wanprep.models.field import model_fields
+from wanprep.models.needed import lacking
+from wanprep.models.registry import entries
+from wanprep.models.resolve import find, missing
+from wanprep.stage import Stage
 from wanprep.store.store import Store
 from wanprep.terminal import shown
 
@@ -31,6 +37,7 @@ _PACKAGES = (
     "mediapipe",
     "ray",
 )
+_MODEL_PACKAGES = ("torch", "torchaudio", "transformers", "diffusers")
 _SCRATCH_BYTES = 2 << 30  # free scratch space below which long clips may not fit
 
 
@@ -61,9 +68,8 @@ def _machine() -> Iterator[Finding]:
         "" if supported else "MediaPipe 0.10.21 has wheels for 3.11 and 3.12 only",
     )
     gpu = _gpu()
-    yield Finding(
-        "gpu", "ok" if gpu else "off", gpu or "none found", "" if gpu else "nothing here needs one yet"
-    )
+    fix = "" if gpu else "model encoders run on the CPU too, many times slower"
+    yield Finding("gpu", "ok" if gpu else "off", gpu or "none found", fix)
 
 
 def _gpu() -> str | None:
@@ -84,6 +90,13 @@ def _packages() -> Iterator[Finding]:
         except PackageNotFoundError:
             if not name.startswith("opencv"):
                 yield Finding(name, "broken", "not installed", f"pip install {name}")
+    for name in _MODEL_PACKAGES:
+        try:
+            yield Finding(name, "ok", version(name))
+        except PackageNotFoundError:
+            yield Finding(
+                name, "off", "not installed", "model encoders need it: pip install 'wanprep[models]'"
+            )
     try:
         import cv2
     except ImportError as error:
@@ -105,19 +118,57 @@ def _plugins() -> Iterator[Finding]:
             stage_class = registry.stage_class(name)
             stage = stage_class(stage_class.Config())
             problem = stage.unavailable()
+            # Of a stage that cannot run, a model's digest cannot be told either.
+            models = {} if problem else stage.models()
         except (WanprepError, ValueError) as error:
             yield Finding(f"stage {name}", "broken", str(error))
             continue
         backend = getattr(stage.config, "backend", None)
-        models = ", ".join(f"{model} {digest}" for model, digest in stage.models().items())
-        detail = "; ".join(part for part in (str(backend) if backend else "", models) if part) or "ready"
+        told = ", ".join(f"{model} {digest}" for model, digest in models.items())
+        embedded = f"{backend} (embedded)" if backend and model_fields(stage_class.Config) else backend
+        detail = "; ".join(part for part in (embedded or "", told) if part) or "ready"
         yield Finding(f"stage {name}", "off" if problem else "ok", problem or detail)
+        yield from _backends(stage_class)
     for name in registry.names(registry.ENGINES):
         try:
             registry.engine(name)
             yield Finding(f"engine {name}", "ok", "ready")
         except WanprepError as error:
             yield Finding(f"engine {name}", "broken", str(error))
+
+
+def _backends(stage_class: type[Stage[Any]]) -> Iterator[Finding]:
+    """The backends of a stage that take a model, besides its default one."""
+    fields = model_fields(stage_class.Config)
+    info = stage_class.Config.model_fields.get("backend")
+    if not fields or info is None:
+        return
+    for backend in get_args(info.annotation):
+        if backend == info.default:
+            continue
+        what = f"stage {stage_class.name}, {backend}"
+        try:
+            stage = stage_class(stage_class.Config.model_validate({"backend": backend}))
+            yield _backend(what, stage, [getattr(stage.config, field) for field in fields])
+        except ValidationError as error:
+            wanted = ".".join(str(part) for part in error.errors()[0]["loc"]) or "settings"
+            yield Finding(what, "off", f"needs {wanted}", f"--set {stage_class.name}.{wanted}=...")
+        except (WanprepError, ValueError) as error:
+            yield Finding(what, "broken", str(error))
+
+
+def _backend(what: str, stage: Stage[Any], names: list[str]) -> Finding:
+    problem = stage.unavailable()
+    if problem is None:
+        # The digest would be read from gigabytes; where the files lie says enough.
+        here = [str(find(name).path) for name in names if missing(name) is None]
+        return Finding(what, "ok", f"found at {', '.join(here)}" if here else "ready")
+    name = lacking(stage)
+    if name is None:
+        return Finding(what, "off", problem)
+    entry = entries().get(name)
+    size = size_text(entry.bytes) if entry else "of unknown size"
+    return Finding(what, "off", f"{name} would be downloaded: {size}", f"wanprep models fetch {name}")
 
 
 def _disk(store: str | None) -> Iterator[Finding]:

@@ -15,3 +15,12 @@ def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.5) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 clip`, `2 clips`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def size_text(nbytes: float) -> str:
+    """Bytes for people, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"

@@ -16,11 +16,14 @@ from wanprep.hints import did_you_mean
 from wanprep.key import canonical_json, text_digest
 from wanprep.media.source import is_remote, local_path, refusal
 from wanprep.remote import cause, is_client_trouble, scrub
+from wanprep.side_car import NONE, Given, is_side_car, read_remote, read_side_car
 
 _CONTAINERS = "mp4 mov m4v mkv webm avi mpg mpeg ts m2ts mts wmv flv 3gp ogv gif h264 hevc"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _CONTAINERS.split())
+_SOUNDS = "wav mp3 m4a aac flac ogg oga opus wma aif aiff ac3 mka"
+AUDIO_SUFFIXES = frozenset(f".{name}" for name in _SOUNDS.split())
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
-MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id")
+MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id", "caption")
 _SLIP = 0.8  # likeness from which an unknown column is one of ours misspelt
 _LINE_CHARS = 1 << 20  # of a manifest's line
 _TEXT_CHARS = 64 << 10  # of a manifest's field; a prompt of a page has some thousand
@@ -38,6 +41,8 @@ class InputClip:
     prompt: str | None = None
     start: float = 0.0
     end: float | None = None
+    caption: str | None = None
+    caption_error: str | None = None  # why the text file beside the video is no caption
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +50,40 @@ class Inputs:
     """The clips, and what was left out of them."""
 
     clips: list[InputClip]
-    ignored: int = 0  # files in folders that are no video by their name
+    ignored: int = 0  # files in folders that are no video by their name, and no video's caption
     repeated: int = 0  # inputs given twice
 
 
-def read_inputs(sources: Iterable[str | os.PathLike[str]]) -> Inputs:
+def read_inputs(
+    sources: Iterable[str | os.PathLike[str]],
+    *,
+    reference: str | os.PathLike[str] | None = None,
+    prompt: str | None = None,
+) -> Inputs:
     """All clips of the named files, folders, globs and manifests, in a stable order.
+
+    Args:
+        sources: what holds the clips.
+        reference: the reference picture of every clip that a manifest gives none of its own.
+        prompt: the same for the prompt.
 
     Raises:
         UsageError: nothing is there, a manifest is malformed, or two clips have one id.
     """
+    given = _given(reference, prompt)
     clips: list[InputClip] = []
+    captions: dict[str, Given] = {}
     ignored = 0
     for source in sources:
         text = local_path(os.fspath(source))
         suffix = os.path.splitext(text)[1].lower()
         if suffix in MANIFEST_SUFFIXES:
-            clips.extend(_manifest(text, suffix))
+            clips.extend(_manifest(text, suffix, given))
             continue
-        found, left_out = _paths(text)
+        found, left_out = _paths(text, captions)
         ignored += left_out
-        clips.extend(_clip(video=path) for path in found)
+        clips.extend(_named(path, given) for path in found)
+    clips = [_captioned(clip, captions) for clip in clips]
     unique: dict[str, InputClip] = {}
     repeated = 0
     for clip in clips:
@@ -79,9 +97,48 @@ def read_inputs(sources: Iterable[str | os.PathLike[str]]) -> Inputs:
     return Inputs(list(unique.values()), ignored, repeated)
 
 
-def _paths(text: str) -> tuple[list[str], int]:
+def _given(reference: str | os.PathLike[str] | None, prompt: str | None) -> dict[str, str]:
+    """What was said of all clips at once, checked as a manifest's fields are."""
+    given: dict[str, str] = {}
+    if reference is not None:
+        address = os.fspath(reference)
+        if why_not := refusal(address):
+            raise UsageError(f"reference {address}: {why_not}")
+        given["reference"] = _address(address)
+        if not is_remote(address) and not os.path.isfile(local_path(address)):
+            raise UsageError(f"reference {address}: there is no such file")
+    if prompt is not None:
+        if "\0" in prompt or len(prompt) > _TEXT_CHARS:
+            raise UsageError(f"the prompt holds a NUL character or is longer than {_TEXT_CHARS:,} characters")
+        given["prompt"] = prompt
+    return given
+
+
+def _named(path: str, given: Mapping[str, str]) -> InputClip:
+    sound = _is_audio(path)
+    return _clip(
+        video=None if sound else path,
+        audio=path if sound else None,
+        reference=given.get("reference"),
+        prompt=given.get("prompt"),
+    )
+
+
+def _captioned(clip: InputClip, known: dict[str, Given]) -> InputClip:
+    """The clip with the caption of the text file beside its video, unless it has one of its own. `known` keeps what
+    was read, by video: a manifest may name one many times."""
+    if clip.video is None or clip.caption is not None:
+        return clip
+    if clip.video not in known:
+        known[clip.video] = read_side_car(clip.video)
+    given = known[clip.video]
+    return clip if given == NONE else replace(clip, caption=given.text, caption_error=given.error)
+
+
+def _paths(text: str, captions: dict[str, Given]) -> tuple[list[str], int]:
+    """The videos, and how many files were left out; of a remote folder the captions too."""
     if is_remote(text):
-        return _remote_paths(text)
+        return _remote_paths(text, captions)
     if os.path.isfile(text):
         return [_address(text)], 0
     if os.path.isdir(text):
@@ -90,15 +147,16 @@ def _paths(text: str) -> tuple[list[str], int]:
     if matches:
         found: list[str] = []
         ignored = 0
+        stems = {os.path.splitext(match)[0] for match in matches if _is_video(match)}
         for match in matches:
             if os.path.isdir(match):
                 inside, left_out = _folder(match)
                 found += inside
                 ignored += left_out
-            elif _is_video(match):
+            elif _is_video(match) or (_is_audio(text) and _is_audio(match)):
                 found.append(_address(match))
             else:
-                ignored += 1
+                ignored += not is_side_car(match, stems)
         return found, ignored
     parent = os.path.dirname(text) or "."
     near = did_you_mean(os.path.basename(text), os.listdir(parent)) if os.path.isdir(parent) else ""
@@ -111,11 +169,10 @@ def _folder(folder: str) -> tuple[list[str], int]:
     # Links to folders are not followed, so that a loop of links ends; hidden folders hold thumbnails and waste.
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if _is_video(name):
-                found.append(_address(os.path.join(where, name)))
-            else:
-                ignored += 1
+        videos = sorted(filter(_is_video, names))
+        found += [_address(os.path.join(where, name)) for name in videos]
+        stems = {os.path.splitext(name)[0] for name in videos}
+        ignored += len(names) - len(videos) - sum(is_side_car(name, stems) for name in names)
     return found, ignored
 
 
@@ -125,24 +182,34 @@ def _is_video(path: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
 
 
-def _remote_paths(text: str) -> tuple[list[str], int]:
+def _is_audio(path: str) -> bool:
+    """Whether a file that was named, or a pattern's, is sound alone. In folders sound beside videos is no clip."""
+    return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
+
+
+def _remote_paths(text: str, captions: dict[str, Given]) -> tuple[list[str], int]:
     import fsspec
 
     try:
         fs, path = fsspec.core.url_to_fs(text)
-        names = (
-            sorted(fs.glob(path))
-            if glob.has_magic(path)
-            else sorted(fs.find(path))
-            if fs.isdir(path)
-            else [path]
-        )
+        sizes: dict[str, int] = {}
+        if glob.has_magic(path):
+            names = sorted(fs.glob(path))
+        elif fs.isdir(path):
+            sizes = {name: int(about["size"] or 0) for name, about in fs.find(path, detail=True).items()}
+            names = sorted(sizes)
+        else:
+            names = [path]
+        videos = [name for name in names if _is_video(name) or (_is_audio(path) and _is_audio(name))]
+        given = read_remote(fs, videos, sizes)
     except Exception as error:
         if not isinstance(error, OSError | ValueError | ImportError) and not is_client_trouble(error):
             raise
         raise UsageError(f"{text}: cannot be listed: {cause(error)}") from error
-    videos = [name for name in names if _is_video(name)]
-    return [fs.unstrip_protocol(name) for name in videos], len(names) - len(videos)
+    captions.update((fs.unstrip_protocol(name), caption) for name, caption in given.items())
+    stems = {os.path.splitext(name)[0] for name in videos}
+    ignored = len(names) - len(videos) - sum(is_side_car(name, stems) for name in names)
+    return [fs.unstrip_protocol(name) for name in videos], ignored
 
 
 def _address(path: str, folder: str | None = None) -> str:
@@ -180,10 +247,10 @@ def _clip(
     return replace(clip, clip_id=clip_id)
 
 
-def _manifest(path: str, suffix: str) -> Iterator[InputClip]:
+def _manifest(path: str, suffix: str, given: Mapping[str, str]) -> Iterator[InputClip]:
     folder = os.path.dirname(os.path.abspath(path)) if not is_remote(path) else None
     for where, row in _rows(path, suffix):
-        yield _from_row(row, folder, f"{path}, {where}")
+        yield _from_row(row, folder, f"{path}, {where}", given)
 
 
 def _rows(path: str, suffix: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -258,7 +325,7 @@ def _check_columns(columns: Iterable[str], path: str) -> None:
         )
 
 
-def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputClip:
+def _from_row(row: Mapping[str, Any], folder: str | None, where: str, given: Mapping[str, str]) -> InputClip:
     def text(name: str) -> str | None:
         value = row.get(name)
         if isinstance(value, list | dict | bytes):
@@ -300,4 +367,7 @@ def _from_row(row: Mapping[str, Any], folder: str | None, where: str) -> InputCl
         raise UsageError(f"{where}: end {end:g} s is not after start {start:g} s")
     if not media and text("prompt") is None:
         raise UsageError(f"{where}: is empty; give at least a video, an audio file, a reference or a prompt")
-    return _clip(**media, prompt=text("prompt"), start=start, end=end, clip_id=clip_id)
+    own = {**media, "prompt": prompt} if (prompt := text("prompt")) is not None else media
+    clip = _clip(**{**given, **own}, start=start, end=end, clip_id=clip_id)
+    # Not part of what an id is made from: another caption is another caption of the same clip.
+    return replace(clip, caption=(text("caption") or "").strip() or None)

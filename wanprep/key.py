@@ -63,6 +63,8 @@ class KeyMaker:
         self._audio = Media.AUDIO in stage.reads
         self._reference = Media.REFERENCE in stage.reads
         self._prompt = Media.PROMPT in stage.reads
+        self._caption = Media.CAPTION in stage.reads
+        self._reference_alone = Media.REFERENCE_ALONE in stage.reads
 
     def key(self, clip: ClipRecord, keys: Mapping[str, str]) -> str:
         """The key of this stage's artifact for a clip, given the keys of the stages before it."""
@@ -72,10 +74,13 @@ class KeyMaker:
             text += f"\x1fvideo {clip.video_digest} {clip.start!r} {clip.end!r} {clip.fps!r} {clip.frames}"
         if self._audio:
             text += f"\x1faudio {clip.audio_digest}"
-        if self._reference:
+        if self._reference or (self._reference_alone and clip.video_digest is None):
             text += f"\x1freference {clip.reference_digest}"
         if self._prompt:
             text += f"\x1fprompt {text_digest(clip.prompt) if clip.prompt is not None else None}"
+        if self._caption:
+            given = clip.caption if clip.caption_error is None else f"error {clip.caption_error}"
+            text += f"\x1fcaption {clip.caption_error is None} {text_digest(given) if given is not None else None}"
         for name in self.upstream:
             text += f"\x1f{keys[name]}"
         digest = self._prefix.copy()

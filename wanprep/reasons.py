@@ -68,12 +68,16 @@ def _clip_reason(now: ClipRecord, last: ClipRecord, stage: str, reads: Collectio
         return "video changed"
     if Media.AUDIO in reads and now.audio_digest != last.audio_digest:
         return "audio changed"
-    if Media.REFERENCE in reads and now.reference_digest != last.reference_digest:
+    looked_at = Media.REFERENCE in reads or (Media.REFERENCE_ALONE in reads and now.video is None)
+    if looked_at and now.reference_digest != last.reference_digest:
         return "reference changed"
     if last.why_not is not None:
         return "the clip could not be used before"
     if Media.PROMPT in reads and now.prompt != last.prompt:
         return "prompt changed"
+    given = (now.caption, now.caption_error)
+    if Media.CAPTION in reads and given != (last.caption, last.caption_error):
+        return "given caption changed"
     if not timed:
         return None
     if now.fps != last.fps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +16,7 @@ from wanprep import graph, registry, safe_yaml
 from wanprep.errors import UsageError
 from wanprep.hints import did_you_mean
 from wanprep.key import canonical_json, config_fields, stage_spec, text_digest
+from wanprep.models.places import ModelPlaces
 from wanprep.stage import Stage
 from wanprep.timeline import TimelineConfig
 
@@ -44,6 +46,13 @@ class Recipe:
     def digest(self) -> str:
         return text_digest(canonical_json(self.to_document()))
 
+    def with_models(self, models: str | os.PathLike[str] | None) -> Recipe:
+        """The recipe with each stage's model taken from `models`/name where that is there; see `load_recipe`."""
+        if models is None:
+            return self
+        places = ModelPlaces(models)
+        return Recipe(self.timeline, tuple(type(stage)(places.placed(stage.config)) for stage in self.stages))
+
 
 def presets() -> list[str]:
     return sorted(
@@ -57,6 +66,7 @@ def load_recipe(
     preset: str | None = None,
     overrides: Iterable[str] = (),
     only: Iterable[str] = (),
+    models: str | os.PathLike[str] | None = None,
 ) -> Recipe:
     """The recipe of a YAML file, a mapping or a preset's name, with `stage.field=value` overrides on top.
 
@@ -65,6 +75,8 @@ def load_recipe(
         preset: a preset to start from; a document's own `preset:` line does the same.
         overrides: `stage.field=value`, `timeline.field=value` or `shared.field=value`; values are YAML.
         only: keep just these stages and those they take in.
+        models: a folder of models: a stage's model is taken from `models`/name where that is there. None takes
+            the folder that `WANPREP_MODELS` names, if it is set.
 
     Raises:
         UsageError: an unknown preset, stage or field, or a bad value; says where and suggests the nearest name.
@@ -75,7 +87,7 @@ def load_recipe(
     document = _merged(_preset(str(base_name)) if base_name is not None else {}, document)
     for override in overrides:
         _apply(document, override)
-    return _build(document, where, list(only))
+    return _build(document, where, list(only), ModelPlaces(models))
 
 
 def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[dict[str, Any], str]:
@@ -180,7 +192,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
     branch[rest[-1]] = value
 
 
-def _build(document: Mapping[str, Any], where: str, only: list[str]) -> Recipe:
+def _build(document: Mapping[str, Any], where: str, only: list[str], places: ModelPlaces) -> Recipe:
     chosen = document.get("stages") or {}
     if not isinstance(chosen, Mapping):
         raise UsageError(f"{where}, stages: is a mapping of stage names to their settings")
@@ -204,7 +216,7 @@ def _build(document: Mapping[str, Any], where: str, only: list[str]) -> Recipe:
                 own = fields.get(field)
                 fields[field] = _merged(value, own) if isinstance(own, Mapping) else fields.get(field, value)
         config = _validated(stage.Config, fields, f"{where}, stages.{name}")
-        stages[stage.name] = stage(config)
+        stages[stage.name] = stage(places.placed(config))
     if unused := sorted(set(shared) - used):
         known = {field for stage in stages.values() for field in type(stage.config).model_fields}
         raise UsageError(

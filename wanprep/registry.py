@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from wanprep.errors import UsageError
 from wanprep.hints import did_you_mean
 from wanprep.stage import Stage
 
-STAGES, ENGINES = "wanprep.stages", "wanprep.engines"
+STAGES, ENGINES, TINY = "wanprep.stages", "wanprep.engines", "wanprep.tiny"
 
 
 @functools.cache
@@ -51,3 +52,8 @@ def stage_class(name: str) -> type[Stage[Any]]:
 def engine(name: str) -> Callable[..., None]:
     """The engine function of this name; see `wanprep.engine.job`."""
     return cast(Callable[..., None], _load(ENGINES, "engine", name))
+
+
+def tiny_maker(name: str) -> Callable[[Path, int], None]:
+    """The function that writes a model's tiny checkpoint into a folder, given a seed; see `wanprep.models.tiny`."""
+    return cast(Callable[[Path, int], None], _load(TINY, "tiny checkpoint", name))

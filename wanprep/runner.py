@@ -21,6 +21,9 @@ from wanprep.enrol import enrol
 from wanprep.errors import UsageError
 from wanprep.inputs import read_inputs
 from wanprep.key import canonical_json
+from wanprep.models.device import torch_device
+from wanprep.models.needed import fetch_needed
+from wanprep.models.progress import heard_by
 from wanprep.plan import Plan
 from wanprep.prepare import Prepared, Source, check_available, prepare
 from wanprep.recipe import Recipe, load_recipe
@@ -40,6 +43,9 @@ _LIBRARIES = (
     "numpy",
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
+    "torch",
+    "transformers",
+    "diffusers",
 )
 
 
@@ -51,9 +57,12 @@ def run(
     preset: str | None = None,
     overrides: Iterable[str] = (),
     only: Iterable[str] = (),
+    models: str | os.PathLike[str] | None = None,
     engine: str = "auto",
     workers: int | None = None,
     address: str | None = None,
+    reference: Source | None = None,
+    prompt: str | None = None,
     retry_failed: bool = False,
     progress: Reporter | None = None,
     metrics_file: str | os.PathLike[str] | None = None,
@@ -68,9 +77,13 @@ def run(
         preset: a preset to start from (`features` by default).
         overrides: `stage.field=value` on top of the recipe.
         only: just these stages and those they take in.
+        models: a folder of models: a stage's model is taken from `models`/name where that is there. Without it,
+            models that are missing are fetched from the Hugging Face hub before anything starts.
         engine: `inline` (this process), `ray`, a plug-in's engine, or `auto`.
         workers: processes at a time; None takes one a core.
         address: a Ray cluster to run on.
+        reference: the reference picture of clips that have none of their own in a manifest.
+        prompt: the prompt of clips that have none of their own in a manifest.
         retry_failed: try again what failed in earlier runs.
         progress: hears of progress; None is silent.
         metrics_file: written again and again while the run goes on, in Prometheus' text format.
@@ -85,16 +98,21 @@ def run(
     """
     progress = progress or silent()
     loaded = (
-        recipe
+        recipe.with_models(models)
         if isinstance(recipe, Recipe)
-        else load_recipe(recipe, preset=preset, overrides=overrides, only=only)
+        else load_recipe(recipe, preset=preset, overrides=overrides, only=only, models=models)
     )
-    check_available(loaded)
+    with heard_by(progress.phase):
+        fetch_needed(loaded.stages, models)
+        check_available(loaded)
+        # Digests enter keys: read here, where there is something to see of it.
+        loaded.to_document()
     if workers is not None and workers < 1:
         raise UsageError(f"workers={workers}: at least one process is needed")
     workers = workers or (0 if address else _cores())  # 0: as many as the cluster holds
     started_ns = time.time_ns()
-    listed = read_inputs([inputs] if isinstance(inputs, str | os.PathLike) else inputs)
+    sources = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    listed = read_inputs(sources, reference=reference, prompt=prompt)
     run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}{secrets.token_hex(2)}"
     opened = Store.create(os.fspath(store), run=run_id, created_by=f"wanprep {version('wanprep')}")
     remove_abandoned(opened)
@@ -103,6 +121,7 @@ def run(
     chosen = _choose(engine, plan, workers, address)
     if chosen == "inline":
         workers = 1
+        _check_gpu(loaded)
     summary = _summary(prepared, run_id, opened.files.root, chosen, workers)
     summary.started_ns = started_ns
     log = RunLog(run_id)
@@ -150,6 +169,16 @@ def _choose(engine: str, plan: Plan, workers: int, address: str | None) -> str:
     frames = sum(plan.clips[int(index)].frames for index in plan.to_do)
     small = frames <= INLINE_FRAMES or len(plan.to_do) == 1 or workers == 1
     return "inline" if small or "ray" not in registry.names(registry.ENGINES) else "ray"
+
+
+def _check_gpu(recipe: Recipe) -> None:
+    """Ray looks for the GPUs of its machines itself; this process has its own alone."""
+    for stage in recipe.stages:
+        if stage.resources.gpus > 0 and getattr(stage.config, "device", None) == "cuda":
+            try:
+                torch_device("cuda")
+            except UsageError as error:
+                raise UsageError(f"stages.{stage.name}: {error}") from error
 
 
 def _summary(prepared: Prepared, run_id: str, store: str, engine: str, workers: int) -> RunSummary:

@@ -11,6 +11,7 @@ from schemas import MediaRecord
 from wanprep.errors import MediaError
 from wanprep.inputs import InputClip
 from wanprep.key import canonical_json, file_digest, text_digest
+from wanprep.media.image import probe_image
 from wanprep.media.probe import MediaInfo, probe
 from wanprep.media.source import is_remote, local_path, reason, refusal
 
@@ -108,7 +109,7 @@ def look(uri: str, kind: str, size: int, modified_ns: int) -> MediaRecord:
             if not os.path.isfile(local_path(uri)):
                 raise MediaError("is no regular file")
             digest = file_digest(local_path(uri))
-        info = probe(uri)
+        info = probe_image(uri) if kind == "image" else probe(uri)
         if size < 0 and is_remote(uri):
             # Its version is in its key: without, a changed file would pass for the same.
             raise MediaError("its size and version could not be read; run the same command again")

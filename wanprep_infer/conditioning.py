@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas import AudioRecord, LatentsRecord, Record, TextRecord
 from wanprep.store.clip import StoredClip
+from wanprep_infer.latents_check import unfit_latents
+from wanprep_infer.text_check import unfit_text
 
-#: Conditioning set -> the artifacts its model takes. Text, image and latent encoders are not part of this version,
-#: so no set is complete yet; what is there already need not be made again.
+#: Conditioning set -> the artifacts its model takes.
 CONDITIONING_SETS: dict[str, tuple[str, ...]] = {
     "animate": ("skeleton", "face", "image_embed", "text", "reference_latents", "pose_latents"),
     "animate-replace": (
@@ -33,10 +35,25 @@ class Coverage:
     present: tuple[str, ...]
     missing: tuple[str, ...]
     unfit: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # one sentence for each of `unfit`
 
     @property
     def ready(self) -> bool:
         return not self.missing and not self.unfit
+
+
+def unfit_reason(artifact: str, record: Record) -> str | None:
+    """Why a record that is there cannot be given to the model of its set, in one sentence; None when it can."""
+    if isinstance(record, AudioRecord) and record.states_TLC is None:
+        return (
+            f"{artifact} was made by {record.backend}, which is no speech encoder, and Wan2.2-S2V takes wav2vec2 "
+            "states: run again with --set audio.backend=wav2vec2"
+        )
+    if isinstance(record, TextRecord):
+        return unfit_text(record)
+    if isinstance(record, LatentsRecord):
+        return unfit_latents(record)
+    return None
 
 
 def coverage(clip: StoredClip, conditioning_set: str) -> Coverage:
@@ -51,12 +68,14 @@ def coverage(clip: StoredClip, conditioning_set: str) -> Coverage:
     present: list[str] = []
     missing: list[str] = []
     unfit: list[str] = []
+    reasons: list[str] = []
     for name in CONDITIONING_SETS[conditioning_set]:
         record = clip.get(name)
         if record is None:
             missing.append(name)
-        elif conditioning_set == "s2v" and name == "audio" and not record.backend.startswith("wav2vec2"):
+        elif reason := unfit_reason(name, record):
             unfit.append(name)
+            reasons.append(reason)
         else:
             present.append(name)
-    return Coverage(tuple(present), tuple(missing), tuple(unfit))
+    return Coverage(tuple(present), tuple(missing), tuple(unfit), tuple(reasons))

@@ -1,42 +1,66 @@
-"""Stage `audio`: sound features on a grid of 50 steps a second."""
+"""Stage `audio`: sound features on a grid of 50 steps a second, and the speech encoder's hidden states."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas import AudioRecord, Record
-from stages.audio.logmel import BANDS, WINDOW, LogMel, slopes
-from stages.audio.steps import SAMPLE_RATE, STEP_RATE, Samples, around_steps
-from stages.audio.voicing import SPAN, voicing
+from schemas.tensor import Tensor
+from stages.audio.checkpoint import encoder_digests
+from stages.audio.features import FEATURE_NAMES, Analysis, analyse, assemble, decibels, per_frame
+from stages.audio.states import SpeechStates, Waveform, speech_states
+from stages.audio.steps import SAMPLE_RATE, STEP_RATE, Samples
+from stages.audio.wav2vec2 import Wav2Vec2Encoder, memory_bytes
 from wanprep.media.audio import read_audio
-from wanprep.spool import ArraySpool
+from wanprep.media.speech_frames import encoder_steps, interpolated_length, least_samples
+from wanprep.models.device import Device, Precision, check_extra
+from wanprep.models.field import model_field
+from wanprep.models.resolve import missing, resolve
 from wanprep.stage import ClipContext, Media, Resources, Skipped, Stage, StageConfig
 
-_SILENT_POWER = 1e-10  # -100 dB, under the noise of 16-bit samples
-_SCALARS = ("rms_db", "voicing", "pitch_hz", "centroid_hz", "onset")
-_BATCH = 500  # steps at a time: 10 s of sound
-_HALO = 4  # rows on each side that the slope of a slope reaches
-
-FEATURE_NAMES = [
-    *(f"{kind}{band:02d}" for kind in ("mel", "mel_slope", "mel_bend") for band in range(BANDS)),
-    *_SCALARS,
-]
+_FEATURES_MEMORY = 40 << 20  # bytes that log-mel and voicing hold at a time
+_LIBRARIES_MEMORY = 700 << 20  # bytes of torch and transformers
 
 
 class AudioConfig(StageConfig):
     """Which sound features are made."""
 
-    backend: Literal["logmel"] = Field(
+    backend: Literal["logmel", "wav2vec2"] = Field(
         default="logmel",
         description="logmel: 80 log-mel bands (Slaney scale) with slopes, loudness, voicing and pitch; needs "
-        "no weights, and does not replace the wav2vec 2.0 states that Wan2.2-S2V was trained with.",
+        "no weights, and does not replace the wav2vec 2.0 states that Wan2.2-S2V was trained with. wav2vec2: "
+        "those states besides, at 30 a second.",
+    )
+    model: str = model_field("wav2vec2-large-xlsr-53-english", "The wav2vec 2.0 checkpoint.")
+    precision: Precision = Field(
+        default="float32", description="The encoder's numbers; Wan's official code computes in float32."
+    )
+    storage: Precision = Field(
+        default="bfloat16",
+        description="The stored states; bfloat16 is what Wan2.2-S2V casts them to and takes 1.5 MB a second, "
+        "float32 twice that.",
+    )
+    one_pass_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=600,
+        description="Sound up to this long is encoded in one pass, as Wan's official code does with any length; "
+        "longer sound in overlapping windows of this length. Memory grows with it.",
+    )
+    context_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        le=200,
+        description="Sound on both sides of what a window keeps. More comes nearer to one pass and takes longer.",
+    )
+    device: Device = Field(
+        default="auto", description="Where the encoder runs.", json_schema_extra={"key": False}
     )
     voiced_threshold: float = Field(
         default=0.7,
@@ -52,6 +76,12 @@ class AudioConfig(StageConfig):
         "speech and takes in background hum.",
     )
 
+    @model_validator(mode="after")
+    def _windows_advance(self) -> AudioConfig:
+        if self.one_pass_seconds < 2 * self.context_seconds + 1:
+            raise ValueError("one_pass_seconds must be longer than twice context_seconds and a second")
+        return self
+
 
 class Audio(Stage[AudioConfig]):
     """Features of the clip's own sound file, or else of its video's sound."""
@@ -61,26 +91,78 @@ class Audio(Stage[AudioConfig]):
     record: ClassVar[type[Record]] = AudioRecord
     Config: ClassVar[type[StageConfig]] = AudioConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO, Media.AUDIO})
-    resources: ClassVar[Resources] = Resources(cpus=1.0, memory=40 << 20)
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__(config)
+        self._encoder: Wav2Vec2Encoder | None = None
+        self._name: str | None = None
+        self._digest: str | None = None
+
+    @property
+    def resources(self) -> Resources:  # type: ignore[override]
+        if self.config.backend == "logmel":
+            return Resources(cpus=1.0, memory=_FEATURES_MEMORY)
+        if self.config.device == "cuda":
+            return Resources(cpus=1.0, gpus=1.0, memory=_LIBRARIES_MEMORY)
+        memory = _LIBRARIES_MEMORY + memory_bytes(self.config.one_pass_seconds)
+        return Resources(cpus=1.0, memory=memory)
+
+    def models(self) -> Mapping[str, str]:
+        return {} if self.config.backend == "logmel" else encoder_digests(self.config.model)
+
+    def unavailable(self) -> str | None:
+        if self.config.backend == "logmel":
+            return None
+        return check_extra("torch", "transformers") or missing(self.config.model)
+
+    def setup(self) -> None:
+        if self.config.backend == "wav2vec2":
+            found = resolve(self.config.model)
+            self._encoder = Wav2Vec2Encoder(found.path, self.config.device, self.config.precision)
+            # A folder's own name: where it lies says nothing to others.
+            self._name = found.path.name if Path(found.name).expanduser().is_absolute() else found.name
+            self._digest = encoder_digests(self.config.model)["wav2vec2"]
 
     def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> AudioRecord | Skipped:
         source = _source(context)
         if source is None:
             return Skipped("no sound", 0.0)
+        encoder = self._encoder
+        waveform = Waveform(context) if encoder is not None else None
         with closing(source):
-            analysis = analyse(context, _timed(context, source))
+            blocks = _timed(context, source)
+            analysis = analyse(context, blocks if waveform is None else waveform.kept(blocks))
         if not analysis.samples:
             return Skipped("the sound ends before the clip begins", 0.0)
-        features_TC, mean_C, std_C = _assemble(context, analysis, self.config.voiced_threshold)
+        states: SpeechStates | None = None
+        if encoder is not None and waveform is not None:
+            if not interpolated_length(encoder_steps(analysis.samples)):
+                least = least_samples(2) / SAMPLE_RATE
+                seconds = analysis.samples / SAMPLE_RATE
+                return Skipped(f"the sound is shorter than the {least:.4f} s that wav2vec2 needs", seconds)
+            with context.timings.span("encode"):
+                states = speech_states(
+                    context,
+                    encoder,
+                    waveform,
+                    one_pass_seconds=self.config.one_pass_seconds,
+                    context_seconds=self.config.context_seconds,
+                    storage=self.config.storage,
+                )
+        return self._record(context, analysis, states)
+
+    def _record(self, context: ClipContext, analysis: Analysis, states: SpeechStates | None) -> AudioRecord:
+        features_TC, mean_C, std_C = assemble(context, analysis, self.config.voiced_threshold)
         clip = context.clip
         frame_rate, frames = STEP_RATE, len(analysis.power_T)
         if clip.fps and clip.frames:
             frame_rate, frames = clip.fps, clip.frames
-        power_T = _per_frame(analysis.power_T, frame_rate, frames)
+        power_T = per_frame(analysis.power_T, frame_rate, frames)
         periodic_T = analysis.voicing_T >= self.config.voiced_threshold
-        voiced_T = periodic_T & (_decibels(analysis.power_T) >= self.config.voiced_db)
+        voiced_T = periodic_T & (decibels(analysis.power_T) >= self.config.voiced_db)
+        states_TLC: Tensor | None = None if states is None else states.frames_TLC.tensor()
         return AudioRecord(
-            backend="logmel-v1",
+            backend="logmel-v1" if states is None else "wav2vec2",
             sample_rate=SAMPLE_RATE,
             seconds=analysis.samples / SAMPLE_RATE,
             rate=STEP_RATE,
@@ -88,11 +170,18 @@ class Audio(Stage[AudioConfig]):
             feature_names=FEATURE_NAMES,
             mean_C=mean_C,
             std_C=std_C,
-            loudness_T=_decibels(power_T),
-            voicing_T=_per_frame(analysis.voicing_T, frame_rate, frames).astype(np.float32),
+            loudness_T=decibels(power_T),
+            voicing_T=per_frame(analysis.voicing_T, frame_rate, frames).astype(np.float32),
             frame_rate=frame_rate,
-            mean_loudness=float(_decibels(np.mean(analysis.power_T, dtype=np.float64))),
+            mean_loudness=float(decibels(np.mean(analysis.power_T, dtype=np.float64))),
             voiced_share=float(np.mean(voiced_T)),
+            states_TLC=states_TLC,
+            states_rate=None if states is None else states.rate,
+            windows=None if states is None else states.windows,
+            encoder=None if states is None else self._name,
+            encoder_digest=None if states is None else self._digest,
+            precision=None if states is None else self.config.precision,
+            device=None if self._encoder is None else self._encoder.device,
         )
 
 
@@ -111,45 +200,6 @@ def _source(context: ClipContext) -> Generator[Samples, None, None] | None:
     return read_audio(video.uri, rate=SAMPLE_RATE, start=clip.start, seconds=seconds, origin=origin)
 
 
-@dataclass(slots=True)
-class Analysis:
-    """One pass over the sound: what each step measures by itself."""
-
-    mel_TC: ArraySpool  # float32 [steps, 80] natural log
-    power_T: npt.NDArray[np.float32]  # mean square
-    voicing_T: npt.NDArray[np.float32]
-    pitch_T: npt.NDArray[np.float32]  # Hz
-    centroid_T: npt.NDArray[np.float32]  # Hz
-    samples: int
-
-
-def analyse(context: ClipContext, blocks: Iterable[Samples], batch: int = _BATCH) -> Analysis:
-    """Runs over the sound `batch` steps at a time; the batch bounds memory and changes nothing else.
-
-    blocks: float32 [N] mono sound at 16 kHz, in order.
-    """
-    samples = 0
-
-    def counted() -> Iterator[Samples]:
-        nonlocal samples
-        for block in blocks:
-            samples += len(block)
-            yield block
-
-    log_mel = LogMel()
-    mel_TC = context.spool(np.float32, BANDS)
-    scalars: list[npt.NDArray[np.float32]] = []
-    beside = (SPAN - WINDOW) // 2
-    for pieces_TN in around_steps(counted(), SPAN // 2, batch):
-        batch_mel_TC, centroid_T = log_mel(pieces_TN)
-        mel_TC.append(batch_mel_TC)
-        step_power_T = np.mean(np.square(pieces_TN[:, beside : beside + WINDOW], dtype=np.float64), axis=1)
-        scalars.append(np.stack([step_power_T, *voicing(pieces_TN), centroid_T]).astype(np.float32))
-    rows = np.concatenate(scalars, axis=1) if scalars else np.zeros((4, 0), np.float32)
-    power_T, voicing_T, pitch_T, centroid_T = rows
-    return Analysis(mel_TC, power_T, voicing_T, pitch_T, centroid_T, samples)
-
-
 def _timed(context: ClipContext, blocks: Iterator[Samples]) -> Iterator[Samples]:
     """The same blocks, their time booked as decoding."""
     while True:
@@ -158,59 +208,3 @@ def _timed(context: ClipContext, blocks: Iterator[Samples]) -> Iterator[Samples]
         if block is None:
             return
         yield block
-
-
-def _assemble(
-    context: ClipContext, analysis: Analysis, voiced_threshold: float
-) -> tuple[ArraySpool, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """All features, float16 [steps, 245], and their mean and standard deviation over the clip."""
-    count = len(analysis.mel_TC)
-    features_TC = context.spool(np.float16, len(FEATURE_NAMES))
-    total_C, squares_C = np.zeros(len(FEATURE_NAMES)), np.zeros(len(FEATURE_NAMES))
-    loudness_T = _decibels(analysis.power_T)
-    pitch_T = np.where(analysis.voicing_T >= voiced_threshold, analysis.pitch_T, np.float32(0))
-    for start in range(0, count, _BATCH):
-        stop = min(start + _BATCH, count)
-        below, above = max(0, start - _HALO), min(count, stop + _HALO)
-        # The first and last row stand for the sound before and after.
-        outside = (_HALO - (start - below), _HALO - (above - stop))
-        rows_TC = np.pad(analysis.mel_TC[below:above], (outside, (0, 0)), mode="edge")
-        mel_TC, slope_TC = rows_TC[_HALO:-_HALO], slopes(rows_TC)
-        # Onset strength is spectral flux: how much the bands that grow have grown (Dixon, 2006).
-        onset_T = np.maximum(mel_TC - rows_TC[_HALO - 1 : -_HALO - 1], 0).mean(axis=1)
-        steps = slice(start, stop)
-        scalars = (loudness_T, analysis.voicing_T, pitch_T, analysis.centroid_T)
-        batch_TC = np.concatenate(
-            [
-                mel_TC,
-                slope_TC[2:-2],
-                slopes(slope_TC),
-                *(row_T[steps, None] for row_T in scalars),
-                onset_T[:, None],
-            ],
-            axis=1,
-        )
-        features_TC.append(batch_TC)
-        total_C += batch_TC.sum(axis=0, dtype=np.float64)
-        squares_C += np.square(batch_TC, dtype=np.float64).sum(axis=0)
-    mean_C = total_C / count
-    std_C = np.sqrt(np.maximum(squares_C / count - mean_C**2, 0))
-    return features_TC, mean_C.astype(np.float32), std_C.astype(np.float32)
-
-
-def _decibels(power: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Decibels of full scale of mean squares; -100 for silence."""
-    return np.asarray(10 * np.log10(np.maximum(power, _SILENT_POWER)), dtype=np.float32)
-
-
-def _per_frame(values_T: npt.NDArray[np.float32], frame_rate: float, frames: int) -> npt.NDArray[np.float64]:
-    """Mean of step values over each video frame's time, at least a step long: float64 [frames]."""
-    sums = np.concatenate([[0.0], np.cumsum(values_T, dtype=np.float64)])
-    # In steps; step t stands for the time from t - 1/2 to t + 1/2.
-    middle_T = np.arange(frames) * (STEP_RATE / frame_rate) + 0.5
-    half = max(0.5, 0.5 * STEP_RATE / frame_rate)
-    begin_T = np.clip(middle_T - half, 0, len(values_T) - 0.5)
-    end_T = np.clip(middle_T + half, 0.5, len(values_T))
-    places = np.arange(len(sums))
-    sum_T = np.interp(end_T, places, sums) - np.interp(begin_T, places, sums)
-    return np.asarray(sum_T / (end_T - begin_T), dtype=np.float64)

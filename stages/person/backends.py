@@ -10,6 +10,10 @@ from stages.person.estimator import EstimatorConfig, PersonEstimator
 @cache
 def estimator_for(config: EstimatorConfig) -> PersonEstimator:
     """This process's estimator of that config: one set of models however many clips and stages ask."""
+    if config.backend == "vitpose":
+        from stages.person.vitpose.estimator import VitPoseEstimator
+
+        return VitPoseEstimator(config)
     from stages.person.mediapipe import MediaPipeEstimator
 
     return MediaPipeEstimator(config)

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from schemas import Record
 from schemas.face import FaceRecord
-from stages.person.coco_wholebody import MESH_TO_68
+from stages.person.coco_wholebody import FACE, MESH_TO_68
 from stages.person.estimator import PersonFrame
+from stages.person.face_68 import features_68
 from stages.person.face_features import blinks, crop_box, features, normalise_mesh
 from stages.person.person_pass import person_pass
 from stages.person.slots import SlotSpools
@@ -24,7 +25,8 @@ from wanprep.stage import ClipContext, Skipped, StageConfig
 
 class FaceConfig(PersonConfig):
     mesh: bool = Field(
-        default=True, description="Keep the 478-point mesh: 2.9 kB a frame for reports and for own features."
+        default=True,
+        description="Keep the 478-point mesh, if the backend has one: 2.9 kB a frame for reports and own features.",
     )
     crop_sigma: float = Field(
         default=SIGMA,
@@ -45,6 +47,7 @@ class Face(PersonStage[FaceConfig]):
         return FaceFold(context, self.config)
 
 
+_WITHOUT_MESH = ("vitpose",)
 _COLUMNS: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
     "valid": (np.bool_, ()),
     "score": (np.float32, ()),
@@ -67,7 +70,8 @@ class FaceFold:
         self._pass = person_pass(context, config.estimator)
         self._size = (0, 0)
         columns = dict(_COLUMNS)
-        if config.mesh:
+        self._keeps_mesh = config.mesh and config.estimator.backend not in _WITHOUT_MESH
+        if self._keeps_mesh:
             columns["mesh"] = (np.float16, (478, 3))
         self._rows = SlotSpools(context, self._pass.slots, columns)
 
@@ -96,7 +100,7 @@ class FaceFold:
             score_T=self._rows.whole("score", track),
             boxes_TC=boxes_TC,
             points_TKC=self._rows.take("points", track).tensor(),
-            mesh_TKC=self._rows.take("mesh", track).tensor() if self._config.mesh else None,
+            mesh_TKC=self._rows.take("mesh", track).tensor() if self._keeps_mesh else None,
             head_pose_TC=self._rows.whole("head_pose", track),
             eye_openness_TC=eyes_TC,
             blink_T=blinks(eyes_TC, valid_T),
@@ -109,22 +113,26 @@ class FaceFold:
 
     def _row(self, person: PersonFrame) -> dict[str, Any]:
         mesh_KC = person.mesh_KC
-        if mesh_KC is None:
+        points_KC = person.keypoints_KC[FACE]
+        if mesh_KC is not None:
+            found, around_KC, points_KC = features(mesh_KC), mesh_KC, mesh_KC[MESH_TO_68, :]
+        elif person.head.score > 0 and (points_KC[:, 2] > 0).all():
+            found, around_KC = features_68(points_KC), points_KC
+        else:
             return {}
-        found = features(mesh_KC)
-        box_C = np.concatenate([mesh_KC[:, :2].min(0), mesh_KC[:, :2].max(0)]).astype(np.float32)
+        box_C = np.concatenate([around_KC[:, :2].min(0), around_KC[:, :2].max(0)]).astype(np.float32)
         row = {
             "valid": True,
             "score": person.head.score,
             "box": box_C,
-            "points": mesh_KC[MESH_TO_68, :2],
+            "points": points_KC[:, :2],
             "head_pose": found.head_pose_C,
             "eyes": found.eye_openness_C,
             "mouth": found.mouth_openness,
             "gaze": found.gaze_C,
             "brows": found.brow_height_C,
         }
-        if self._config.mesh:
+        if self._keeps_mesh and mesh_KC is not None:
             row["mesh"] = normalise_mesh(mesh_KC, box_C)
         return row
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.person.coco_wholebody import MESH_LEFT_IRIS, MESH_RIGHT_IRIS, Points
+from wanprep.animate.face_crop import face_box
 
 # Groups whose means span the face's own axes: its right and left edge, forehead and chin.
 _RIGHT_EDGE, _LEFT_EDGE = (33, 234, 93), (263, 454, 323)
@@ -27,7 +28,6 @@ _MOUTH_CORNERS = (78, 308)
 _FACE_TOP, _CHIN = 10, 152
 
 _BLINK = 0.6  # of the eye's median openness over the clip
-_CROP_AREA = 1.3  # of the face box's area (Wan2.2 official code)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +44,8 @@ def features(mesh_KC: Points) -> FaceFeatures:
     mesh = mesh_KC.astype(np.float64)
     return FaceFeatures(
         head_pose_C=head_pose(mesh),
-        eye_openness_C=np.array([_openness(mesh[list(eye), :2]) for eye in _EYES], np.float32),
-        mouth_openness=_ratio(_length(mesh, *_LIPS), _length(mesh, *_MOUTH_CORNERS)),
+        eye_openness_C=np.array([openness(mesh[list(eye), :2]) for eye in _EYES], np.float32),
+        mouth_openness=ratio(_length(mesh, *_LIPS), _length(mesh, *_MOUTH_CORNERS)),
         gaze_C=_gaze(mesh),
         brow_height_C=_brow_height(mesh),
     )
@@ -87,20 +87,9 @@ def blinks(
 
 
 def crop_box(points_KC: npt.NDArray[np.floating[Any]], width: int, height: int) -> npt.NDArray[np.int32]:
-    """The face crop around 68 points (pixels): int32 [4] x0 y0 x1 y1, exclusive, inside the frame.
-
-    Wan2.2's official rule: the points' box, its area grown to 1.3 times with its aspect; the width grows evenly
-    to both sides, three quarters of the height upwards. Unlike there, a face beyond the frame's border gives an
-    empty box of zeros instead of a wrong or failing crop.
-    """
-    low, high = points_KC[:, :2].min(0), points_KC[:, :2].max(0)
-    grow = math.sqrt(_CROP_AREA) - 1
-    wide, tall = (high - low) * grow
-    x0, y0 = int(max(low[0] - wide / 2, 0)), int(max(low[1] - 3 * tall / 4, 0))
-    x1, y1 = int(min(high[0] + wide / 2, width)), int(min(high[1] + tall / 4, height))
-    if x0 >= x1 or y0 >= y1:
-        return np.zeros(4, np.int32)
-    return np.array([x0, y0, x1, y1], np.int32)
+    """The face crop around 68 points (pixels): int32 [4] x0 y0 x1 y1, exclusive, inside the frame; zeros for a face
+    beyond the frame's border. `wanprep.animate.face_crop` has the rule."""
+    return face_box(points_KC, width, height)
 
 
 def normalise_mesh(mesh_KC: Points, box_C: Points) -> npt.NDArray[np.float16]:
@@ -116,14 +105,15 @@ def _length(mesh: npt.NDArray[np.float64], a: int, b: int) -> float:
     return float(np.linalg.norm(mesh[a, :2] - mesh[b, :2]))
 
 
-def _ratio(part: float, whole: float) -> float:
+def ratio(part: float, whole: float) -> float:
+    """`part` of `whole`; 0 where that is nothing."""
     return part / whole if whole > 0 else 0.0
 
 
-def _openness(eye: npt.NDArray[np.float64]) -> float:
+def openness(eye: npt.NDArray[np.float64]) -> float:
     """Eye aspect ratio (Soukupova and Cech, 2016) of corner, two upper, corner, two lower points."""
     heights = np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])
-    return _ratio(float(heights) / 2, float(np.linalg.norm(eye[0] - eye[3])))
+    return ratio(float(heights) / 2, float(np.linalg.norm(eye[0] - eye[3])))
 
 
 def _gaze(mesh: npt.NDArray[np.float64]) -> Points:

@@ -94,7 +94,11 @@ class PersonPass:
             )
         width, height = self.working_size(window)
         scale = (window.width / width, window.height / height)
-        return [self._frame(frame_HWC, scale) for frame_HWC in window.rgb_THWC((width, height))]
+        frames_THWC = window.rgb_THWC((width, height))
+        self._estimator.look(frames_THWC)
+        people = [self._frame(frame_HWC, scale) for frame_HWC in frames_THWC]
+        self._estimator.look(frames_THWC[:0])  # holds on to the window no longer
+        return people
 
     def _frame(self, frame_HWC: Pixels, scale: tuple[float, float]) -> list[Tracked]:
         index = self._frames

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from stages.person.backends import estimator_for
 from stages.person.estimator import EstimatorConfig
+from wanprep.models.resolve import digest, missing
 from wanprep.stage import FrameStage, Media, Resources, StageConfig
 
 
@@ -23,30 +24,44 @@ class PersonConfig(StageConfig):
 
 P = TypeVar("P", bound=PersonConfig)
 
-_PACKAGES = {"mediapipe": "mediapipe==0.10.21"}  # backend -> what pip installs it
+# backend -> its module, and what pip installs it
+_PACKAGES = {
+    "mediapipe": ("mediapipe", "'mediapipe==0.10.21' (Python 3.11 or 3.12)"),
+    "vitpose": ("onnxruntime", "'wanprep[onnx]'"),
+}
 # Bytes beyond the interpreter's: a third of what the three stages hold together, 600 MB of models and libraries
-# and a window's results (measured); an operator's needs are the sum of its stages'.
-_MEMORY = 200 << 20
+# and a window's results (measured), or ViTPose-H's 2.5 GB of weights; an operator's needs are the sum of its stages'.
+_MEMORY = {"mediapipe": 200 << 20, "vitpose": 1100 << 20}
 
 
 class PersonStage(FrameStage[P]):
     """A frame stage fed by the shared person pass."""
 
     reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
-    resources: ClassVar[Resources] = Resources(cpus=1, memory=_MEMORY)
+
+    @property
+    def resources(self) -> Resources:  # type: ignore[override]
+        estimator = self.config.estimator
+        gpus = 1.0 if (estimator.backend, estimator.device) == ("vitpose", "cuda") else 0.0
+        return Resources(cpus=1, gpus=gpus, memory=_MEMORY[estimator.backend])
 
     def models(self) -> Mapping[str, str]:
-        """The backend's exact version: its models are inside its wheel."""
-        backend = self.config.estimator.backend
+        """MediaPipe's exact version, whose models are inside its wheel; or digests of the networks."""
+        estimator = self.config.estimator
+        if estimator.backend == "vitpose":
+            return {"detector": digest(estimator.detector_model), "pose": digest(estimator.pose_model)}
         try:
-            return {backend: metadata.version(backend)}
+            return {estimator.backend: metadata.version(estimator.backend)}
         except metadata.PackageNotFoundError:
-            return {backend: "not installed"}
+            return {estimator.backend: "not installed"}
 
     def unavailable(self) -> str | None:
-        backend = self.config.estimator.backend
-        if util.find_spec(backend) is None:
-            return f"{self.name}: {backend} is not installed: pip install '{_PACKAGES[backend]}' (Python 3.11 or 3.12)"
+        estimator = self.config.estimator
+        module, wanted = _PACKAGES[estimator.backend]
+        if util.find_spec(module) is None:
+            return f"{self.name}: {module} is not installed: pip install {wanted}"
+        if estimator.backend == "vitpose":
+            return missing(estimator.detector_model) or missing(estimator.pose_model)
         return None
 
     def setup(self) -> None:

@@ -7,7 +7,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from schemas import ClipRecord, OutcomeRecord, Record
 from wanprep import graph, registry
 from wanprep.engine.job import ClipTask, Guard, Job, Task, TaskResult
 from wanprep.engine.memory import frame_budget
+from wanprep.engine.planned import check_models
 from wanprep.engine.steps import Finished, StepRunner
 from wanprep.errors import StoreError
+from wanprep.models.resolve import fetching
 from wanprep.stage import ClipContext, Skipped
 from wanprep.store import layout
 from wanprep.store.meanwhile import Meanwhile
@@ -51,7 +53,9 @@ class Operator:
             return
         for stage in self._stages:
             try:
-                stage.setup()
+                with fetching():
+                    stage.setup()
+                check_models(stage, self._job.metadata.get(stage.name, {}))
             except Exception as error:
                 self._broken[stage.name] = error
         self._ready = True
@@ -77,7 +81,8 @@ class Operator:
         outcomes: list[OutcomeRecord] = []
         with ExitStack() as stack:
             writers = self._writers(task, stack)
-            for item in task.clips:
+            order = [(item.clip, item.to_do) for item in task.clips]
+            for number, item in enumerate(task.clips, start=1):
                 to_do = [stage for stage in self._stages if stage.name in item.to_do]
                 if not to_do:
                     continue
@@ -86,7 +91,8 @@ class Operator:
                     finished = [Finished.failure(stage.name, refusal) for stage in to_do]
                     self._record(item, finished, result, outcomes)
                 else:
-                    self._run_clip(item, guard, files or {}, timings, writers, result, outcomes)
+                    later = order[number:]
+                    self._run_clip(item, later, guard, files or {}, timings, writers, result, outcomes)
                 guard.end(item.clip)
                 result.clips += 1
             committed = self._commit(writers, result)
@@ -116,6 +122,7 @@ class Operator:
     def _run_clip(
         self,
         item: ClipTask,
+        later: Sequence[tuple[ClipRecord, tuple[str, ...]]],
         guard: Guard,
         files: Mapping[str, str],
         timings: Timings,
@@ -124,7 +131,7 @@ class Operator:
         outcomes: list[OutcomeRecord],
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="wanprep-") as scratch:
-            context = ClipContext(item.clip, item.media, Path(scratch), timings)
+            context = ClipContext(item.clip, item.media, Path(scratch), timings, later)
             try:
                 runner = StepRunner(
                     item, context, self._broken, guard.frames, _raise_fatal, self._frame_bytes

@@ -137,7 +137,11 @@ def _mono(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[Sampl
     for resampled in _resampled(resampler, frame):
         planes_CN = resampled.to_ndarray()
         if planes_CN.shape[1]:
-            yield planes_CN.mean(axis=0, dtype=np.float32)
+            mono_N = planes_CN.mean(axis=0, dtype=np.float32)
+            # Floating point recordings can hold anything, and one such sample spoils every mean after it.
+            if not np.isfinite(mono_N).all():
+                raise MediaError("damaged: the sound has samples that are not finite numbers")
+            yield mono_N
 
 
 def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:

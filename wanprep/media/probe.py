@@ -24,7 +24,7 @@ _VARIABLE = 0.02  # share of frame steps that may differ by half a step before a
 _MISSING = 0.02  # share of the frames that a container promises that may be missing
 _HEADER_SLACK = 0.5  # seconds by which a header may be long
 _CUT_SLACK = 0.1  # seconds; headers count the last packet of sound or of pictures, which tell no length
-_MAX_SIDE = 16_384  # pixels; larger pictures are damage or attack
+MAX_SIDE = 16_384  # pixels; larger pictures are damage or attack
 _MAX_RATE = 1000.0  # frames per second; cameras that are faster write slow motion
 _MAX_STEP = 24 * 3600.0  # seconds from one frame to the next; a longer one is damage
 
@@ -218,8 +218,8 @@ def _first_frame(container: InputContainer) -> _Shown | None:
 
 
 def _check_size(width: int, height: int) -> None:
-    if max(width, height) > _MAX_SIDE:
-        raise MediaError(f"is {width}x{height}: over {_MAX_SIDE:,} pixels wide or high")
+    if max(width, height) > MAX_SIDE:
+        raise MediaError(f"is {width}x{height}: over {MAX_SIDE:,} pixels wide or high")
     if width * height > MAX_PIXELS:
         raise MediaError(f"is {width}x{height}: over {MAX_PIXELS // 1_000_000} million pixels")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from wanprep.hints import plural
-from wanprep.report.tables import size_text
+from wanprep.hints import plural, size_text
 from wanprep.store.compact import Compaction
 from wanprep.terminal import shown
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas import OutcomeRecord
-from wanprep.hints import plural
+from wanprep.hints import plural, size_text
 from wanprep.plan import Plan
 from wanprep.report.estimate import Estimate
 from wanprep.states import State
@@ -131,12 +131,3 @@ def _print_failures(console: Console, failures: Sequence[tuple[str, str, str]], 
 def _more(console: Console, count: int) -> None:
     if count > _SHOWN_FAILURES:
         console.print(f"  and {count - _SHOWN_FAILURES:,} more: `wanprep status STORE --json` has all")
-
-
-def size_text(nbytes: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} TB"

@@ -34,6 +34,8 @@ def _value(column: pa.Field, tensor: Tensor) -> Any:
     kind = column.type
     if kind == TENSOR:
         return tensor
+    if pa.types.is_map(kind) and pa.types.is_floating(kind.item_type):
+        return {"brightness": 0.25, "people": -1e300}
     if pa.types.is_map(kind):
         return {"skeleton": KEY, "flow": KEY[::-1]}
     if pa.types.is_fixed_size_list(kind):
@@ -41,7 +43,7 @@ def _value(column: pa.Field, tensor: Tensor) -> Any:
     if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
         return [{field.name: 3 for field in kind.value_type}]
     if pa.types.is_list(kind):
-        return [f"{column.name} é", ""]
+        return [7, 0] if pa.types.is_integer(kind.value_type) else [f"{column.name} é", ""]
     if pa.types.is_boolean(kind):
         return True
     if pa.types.is_string(kind):

@@ -56,6 +56,7 @@ CLIP = ClipRecord(
     reference_digest="r" * 32,
     audio_digest="a" * 32,
     prompt="a dog",
+    caption="a dog runs",
     start=0.5,
     end=2.0,
     fps=25.0,
@@ -126,6 +127,9 @@ CHANGES = [
     ({"prompt": "a cat"}, {Media.PROMPT}),
     ({"prompt": None}, {Media.PROMPT}),
     ({"prompt": ""}, {Media.PROMPT}),
+    ({"caption": "a cat runs"}, {Media.CAPTION}),
+    ({"caption": None}, {Media.CAPTION}),
+    ({"caption": None, "caption_error": "a dog runs"}, {Media.CAPTION}),
     ({"clip_id": "other"}, set()),
     ({"video": "elsewhere.mp4"}, set()),
     ({"recipe": "other", "created_ns": 5, "why_not": None}, set()),
@@ -140,6 +144,22 @@ def test_a_change_of_media_reaches_those_who_read_it(
     stage = stage_of(frozenset({reads}))
     differs = key_of(stage, dataclasses.replace(CLIP, **changed)) != key_of(stage)
     assert differs == (reads in readers)
+
+
+def test_reference_alone_is_read_where_there_is_no_video() -> None:
+    """Ten references for one driving video are one caption, and ten references without video are ten."""
+    stage = stage_of(frozenset({Media.REFERENCE_ALONE}))
+    other = dataclasses.replace(CLIP, reference_digest="s" * 32)
+    assert key_of(stage, other) == key_of(stage)
+    bare, bare_other = (dataclasses.replace(clip, video=None, video_digest=None) for clip in (CLIP, other))
+    assert key_of(stage, bare) != key_of(stage, bare_other)
+
+
+def test_error_of_a_caption_is_not_a_caption_of_the_same_words() -> None:
+    stage = stage_of(frozenset({Media.CAPTION}))
+    wrong = dataclasses.replace(CLIP, caption=None, caption_error="it is empty")
+    words = dataclasses.replace(CLIP, caption="error it is empty", caption_error=None)
+    assert len({key_of(stage, clip) for clip in (CLIP, wrong, words)}) == 3
 
 
 def test_keys_before_change_the_key() -> None:

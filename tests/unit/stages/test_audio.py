@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from schemas import AudioRecord, ClipRecord, MediaRecord
 from stages.audio import Audio, AudioConfig
+from stages.audio.features import FEATURE_NAMES, analyse
 from stages.audio.logmel import LogMel, hertz_to_mel, mel_bands, mel_to_hertz, slopes
-from stages.audio.stage import FEATURE_NAMES, analyse
 from stages.audio.steps import HOP, around_steps, step_count
 from stages.audio.voicing import SPAN, voicing
+from wanprep.errors import MediaError
 from wanprep.stage import ClipContext, Skipped
 
 RATE = 16_000
@@ -117,7 +118,7 @@ def test_features_over_batches_equal_features_at_once(
 ) -> None:
     sound = np.concatenate([voice(2.0, 180), noise(1.5)])
     whole = run(tmp_path, sound)
-    monkeypatch.setattr("stages.audio.stage._BATCH", 23)
+    monkeypatch.setattr("stages.audio.features._BATCH", 23)
     parts = run(tmp_path, sound)
     np.testing.assert_allclose(
         np.asarray(parts.features_TC, np.float32),
@@ -222,3 +223,26 @@ def test_sound_after_its_end_is_skipped_with_a_reason(tmp_path: Path) -> None:
     uri = wav(tmp_path / "sound.wav", noise(0.5))
     result = Audio(AudioConfig()).run(context(tmp_path, audio=uri, start=3.0), {})
     assert result == Skipped("the sound ends before the clip begins", 0.0)
+
+
+def test_a_single_sample_is_a_sound(tmp_path: Path) -> None:
+    record = run(tmp_path, sine(1.0, 440)[100:101])
+    assert record.seconds == 1 / RATE
+    assert np.asarray(record.features_TC).shape == (1, 245)
+    assert np.isfinite(np.asarray(record.features_TC, np.float32)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_fail_with_one_line(tmp_path: Path, value: float) -> None:
+    sound = sine(1.0, 440)
+    sound[5_000] = value
+    path = tmp_path / "float.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(sound[None], format="flt", layout="mono")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(MediaError, match="not finite") as caught:
+        Audio(AudioConfig()).run(context(tmp_path, audio=str(path)), {})
+    assert "\n" not in str(caught.value)

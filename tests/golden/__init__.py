@@ -1,0 +1,1 @@
+"""Golden vectors: what the reference code computed, compared with what this project computes."""

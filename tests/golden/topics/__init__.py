@@ -1,0 +1,1 @@
+"""One module a subject; each declares its topics in `TOPICS`. Every module here is found by itself."""
