@@ -16,6 +16,7 @@ from wanprep import graph
 from wanprep.key import KeyMaker
 from wanprep.reasons import explain
 from wanprep.recipe import Recipe
+from wanprep.stage import Stage
 from wanprep.states import State
 from wanprep.store.index import load_outcomes
 from wanprep.store.store import Store
@@ -84,7 +85,7 @@ def make_plan(
             outcome = settled.get(columns[name][index])
             if outcome is not None:
                 states[index] = _state(outcome, retry_failed, plans, int(index))
-        _block(states, stage.name, makers[name].upstream, plans)
+        _block(states, stage, makers[name].upstream, plans, keyed)
         plans[name] = StagePlan(name, columns[name], states, rows)
     plan = Plan(recipe, keyed, unusable, plans)
     if store is not None:
@@ -124,8 +125,14 @@ def _state(
 
 
 def _block(
-    states: npt.NDArray[np.uint8], stage: str, upstream: tuple[str, ...], plans: Mapping[str, StagePlan]
+    states: npt.NDArray[np.uint8],
+    stage: Stage[Any],
+    upstream: tuple[str, ...],
+    plans: Mapping[str, StagePlan],
+    clips: Sequence[ClipRecord],
 ) -> None:
     for name in upstream:
         broken = np.isin(plans[name].states, (State.FAILED, State.BLOCKED))
-        states[broken & (states == State.TO_DO)] = State.BLOCKED
+        for index in np.flatnonzero(broken & (states == State.TO_DO)):
+            if name not in stage.spares(clips[index]):
+                states[index] = State.BLOCKED

@@ -149,6 +149,10 @@ class Stage(Generic[C]):
         """Name and digest (or exact version) of each model that determines the result."""
         return {}
 
+    def spares(self, clip: ClipRecord) -> frozenset[str]:
+        """Those of `uses` that change nothing for this clip: when they fail, this stage runs all the same."""
+        return frozenset()
+
     def unavailable(self) -> str | None:
         """Why this stage cannot run here, with what would enable it; None when it can. Must be quick."""
         return None

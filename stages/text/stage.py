@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from schemas import NegativeTextRecord, Record, TextRecord
+from schemas import ClipRecord, NegativeTextRecord, Record, TextRecord
 from stages.text.ahead import Ahead
 from stages.text.cleaning import clean
 from stages.text.config import EncoderConfig, NegativeTextConfig, TextConfig
@@ -72,6 +72,9 @@ class Text(_Encoding[TextConfig]):
     Config: ClassVar[type[StageConfig]] = TextConfig
     reads: ClassVar[frozenset[Media]] = frozenset({Media.PROMPT})
     uses: ClassVar[tuple[str, ...]] = ("caption",)
+
+    def spares(self, clip: ClipRecord) -> frozenset[str]:
+        return frozenset({"caption"}) if _words(clip.prompt) else frozenset()
 
     def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> TextRecord | Skipped:
         text, source = _words(context.clip.prompt), "prompt"

@@ -91,8 +91,9 @@ class StepRunner:
             error = self._broken[stage.name]
             self._fail(stage.name, error, prefix="cannot be set up: ")
             return False
+        spared = stage.spares(self._item.clip)
         for name in (*stage.needs, *stage.uses):
-            if name in self._results and self._results[name] is None:
+            if name in self._results and self._results[name] is None and name not in spared:
                 self._finish(
                     Finished(
                         stage=stage.name, cause=f"needs {name}, which failed for this clip", blocked_by=name
