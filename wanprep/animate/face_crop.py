@@ -26,16 +26,18 @@ def face_box(
     quarters of the height upwards. Confidence is not looked at.
 
     Under "robust" the box is inside the frame, and zeros when no face is there: the points lie beyond the border,
-    or on one line. Under "official" a face left of or above the frame has a negative end, with which `crop_face`
-    takes pixels from the far side.
+    on one line, or are not finite. Under "official" a face left of or above the frame has a negative end, with which
+    `crop_face` takes pixels from the far side.
 
     Raises:
-        OfficialFailure: the points lie on one line, under "official".
+        OfficialFailure: the points lie on one line, or are not finite, under "official".
     """
+    if compat == "robust" and not np.isfinite(points_KC[:, :2]).all():
+        return np.zeros(4, np.int32)
     low, high = points_KC[:, :2].min(0), points_KC[:, :2].max(0)
     grow = math.sqrt(_AREA) - 1
     if compat == "official" and not (high > low).all():
-        raise OfficialFailure("the face points lie on one line")
+        raise OfficialFailure("the face points span no box")
     wide, tall = (high - low) * grow
     x0, y0 = int(max(low[0] - wide / 2, 0)), int(max(low[1] - 3 * tall / 4, 0))
     x1, y1 = int(min(high[0] + wide / 2, width)), int(min(high[1] + tall / 4, height))

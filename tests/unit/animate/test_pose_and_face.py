@@ -109,6 +109,14 @@ def test_a_face_beyond_the_border_is_black_and_officially_from_the_far_side(x: f
     assert square_box(safe_C, 320, 240).tolist() == [0, 0, 0, 0]
 
 
+def test_points_that_are_not_finite_are_no_face() -> None:
+    points_KC = face(160, 120)
+    points_KC[3] = np.nan
+    assert face_box(points_KC, 320, 240).tolist() == [0, 0, 0, 0]
+    with pytest.raises(OfficialFailure):
+        face_box(points_KC, 320, 240, "official")
+
+
 @pytest.mark.parametrize(("x", "y"), [(160, 120), (10, 10), (315, 235), (160, 5)])
 def test_a_square_box_keeps_the_aspect_and_the_face(x: float, y: float) -> None:
     box_C = face_box(face(x, y), 320, 240)

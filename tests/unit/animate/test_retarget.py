@@ -97,6 +97,18 @@ def test_a_bad_first_frame_does_not_set_the_proportions() -> None:
     assert official[1].max() > 3 * official[0].max()
 
 
+def test_limbs_that_point_at_the_camera_in_most_frames_are_not_lengthened() -> None:
+    driving, reference = person(SOURCE, 300, frames=10), person(CANVAS, 500)
+    body = driving.body_TKC.copy()
+    for elbow, wrist in (("right_elbow", RIGHT_WRIST), ("left_elbow", LEFT_WRIST)):
+        arm = body[:6, wrist, :2] - body[:6, POINT[elbow], :2]
+        body[:6, wrist, :2] -= 0.6 * arm
+    pointing = replace(driving, body_TKC=body)
+    whole_N = fit(driving, reference).ratios_N
+    np.testing.assert_allclose(fit(pointing, reference).ratios_N, whole_N, rtol=1e-5)
+    assert fit(pointing, reference, compat="official").ratios_N.max() > 2 * whole_N.max()
+
+
 def test_unsure_joints_of_the_reference_take_the_other_side_or_the_median() -> None:
     driving, reference = person(SOURCE, 300, frames=3), person(CANVAS, 500)
     wanted_N = fit(driving, reference).ratios_N
@@ -143,6 +155,21 @@ def test_exchanged_hands_come_to_the_wrists_of_their_own_arm() -> None:
     official = retarget(swapped, reference, compat="official")
     away = np.abs(official.right_hand_TKC[1, 0, :2] - official.body_TKC[1, RIGHT_WRIST, :2]).max()
     assert away > 50
+
+
+def test_folded_hands_keep_their_sides() -> None:
+    driving, reference = person(SOURCE, 300), person(CANVAS, 450)
+    body = driving.body_TKC.copy()
+    body[0, LEFT_WRIST, :2] = body[0, RIGHT_WRIST, :2] + [0.01, 0]
+    left, right = (
+        sure(body[:, wrist, None, :2] + HAND * 300 / SOURCE) for wrist in (RIGHT_WRIST, LEFT_WRIST)
+    )
+    folded = replace(
+        driving, body_TKC=body, left_hand_TKC=left, right_hand_TKC=right * np.float32([1, 1, 0.9])
+    )
+    moved = retarget(folded, reference)
+    np.testing.assert_allclose(moved.right_hand_TKC[0, :, 2], 0.9, rtol=1e-6)
+    np.testing.assert_allclose(moved.left_hand_TKC[0, :, 2], 1)
 
 
 def test_a_single_hand_at_the_other_wrist_changes_sides() -> None:

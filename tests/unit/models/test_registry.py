@@ -9,7 +9,14 @@ from wanprep.models.registry import ModelEntry, entries, is_below, is_hub_id, is
 
 NAMES = (
     *("wav2vec2-large-xlsr-53-english", "umt5-xxl", "clip-vit-h-14", "wan2.1-vae", "wan2.2-vae"),
-    *("qwen3-vl-8b", "qwen2.5-vl-7b", "yolov10m", "vitpose-h-wholebody", "wan2.2-animate-14b", "wan2.2-s2v-14b"),
+    *(
+        "qwen3-vl-8b",
+        "qwen2.5-vl-7b",
+        "yolov10m",
+        "vitpose-h-wholebody",
+        "wan2.2-animate-14b",
+        "wan2.2-s2v-14b",
+    ),
     *("wan2.2-t2v-a14b", "wan2.2-i2v-a14b", "wan2.2-ti2v-5b"),
 )
 

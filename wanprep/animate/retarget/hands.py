@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from wanprep.animate.pose import Pose
-from wanprep.animate.retarget.fit import CHILDREN, WRISTS, Fit, Floats
+from wanprep.animate.retarget.fit import CHILDREN, ELBOWS, WRISTS, Fit, Floats
 
 _CONFIDENCE = 0.4  # least of a point that is kept (Wan2.2 official code)
 _NEARER = 2.0  # hands change sides when that brings their roots this much nearer to the wrists
+_APART = 0.5  # forearms between wrists at which hands can be told apart
 _FOREARMS = [int(np.flatnonzero(wrist == CHILDREN)[0]) for wrist in WRISTS]
 
 Flags = npt.NDArray[np.bool_]
@@ -59,9 +60,11 @@ def _seen(hand_TKC: Floats) -> Floats:
 
 
 def _exchanged(hands: list[Floats], source_TKC: Floats, there_TK: Flags) -> Flags:
-    """Frames in which the hands lie at each other's wrists."""
+    """Frames in which the hands lie at each other's wrists, and the wrists apart: folded hands stay as they are."""
     own_T, other_T = np.zeros(len(source_TKC)), np.zeros(len(source_TKC))
-    both_T = there_TK[:, WRISTS].all(axis=1)
+    right_TC, left_TC = (source_TKC[:, wrist, :2] for wrist in WRISTS)
+    apart_T = np.hypot(*(right_TC - left_TC).T)
+    both_T = there_TK[:, WRISTS].all(axis=1) & (apart_T > _APART * _arm_length(source_TKC, there_TK))
     for side, hand_TKC in enumerate(hands):
         known_T = both_T & (hand_TKC[:, 0, 2] > 0)
         for total_T, wrist in ((own_T, WRISTS[side]), (other_T, WRISTS[1 - side])):
@@ -69,3 +72,12 @@ def _exchanged(hands: list[Floats], source_TKC: Floats, there_TK: Flags) -> Flag
             total_T += np.where(known_T, away_T, 0)
     exchanged_T: Flags = own_T > _NEARER * other_T
     return exchanged_T
+
+
+def _arm_length(source_TKC: Floats, there_TK: Flags) -> Floats:
+    """The longer forearm that is there, pixels [T]; 0 without one."""
+    arms = []
+    for elbow, wrist in zip(ELBOWS, WRISTS, strict=True):
+        long_T = np.hypot(*(source_TKC[:, elbow, :2] - source_TKC[:, wrist, :2]).T)
+        arms.append(np.where(there_TK[:, [elbow, wrist]].all(axis=1), long_T, 0))
+    return np.maximum(*arms)

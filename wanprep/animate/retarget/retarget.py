@@ -31,8 +31,8 @@ def fit(
 
 
 def move(found: Fit, driving: Pose, compat: Compat = "robust") -> Retargeted:
-    """The frames of `driving` as the character. A piece of a clip may be moved by the fit of the whole; under
-    "official" its first frame must be the clip's.
+    """The frames of `driving` as the character. A piece of a clip may be moved by the fit of the whole: "robust" then
+    interpolates a missing neck within the piece, "official" takes the piece's first frame for the clip's.
 
     Raises:
         ValueError: a pose without frames.

@@ -1,8 +1,9 @@
 """Retargeting that looks at the whole clip and at confidence.
 
-Where the Wan2.2 official preprocessing measures everything in one frame, limbs are medians over the frames that show
-them; one that is never seen takes its other side's ratio, or the median of all; none is more than twice as far from
-that median. Frames with a missing joint hang what is beyond it on the nearest joint that is there.
+Where the Wan2.2 official preprocessing measures everything in one frame, a limb's length is the median of the longer
+half of the frames that show it: one that points at the camera looks shorter, never longer. A limb that is never seen
+takes its other side's ratio, or the median of all; none is more than twice as far from that median. Frames with a
+missing joint hang what is beyond it on the nearest joint that is there.
 """
 
 from __future__ import annotations
@@ -138,43 +139,48 @@ def _between(points_TKC: Floats, there_TK: Flags) -> Floats:
     )
 
 
-def _median_lengths(pose: Pose) -> Floats:
-    """Each limb's median length over the frames that show both its ends, pixels [19]; NaN where none does."""
+def _unforeshortened(values_T: Floats) -> float:
+    """The median of the larger half: turning away and crouching make lengths and heights smaller, never larger."""
+    return float(np.median(np.sort(values_T)[len(values_T) // 2 :]))
+
+
+def _limb_lengths(pose: Pose) -> Floats:
+    """Each limb's length over the frames that show both its ends, pixels [19]; NaN where none does."""
     body_TKC = _body(pose)
     there_TK = body_TKC[..., 2] >= CONFIDENT
     long_TN = lengths(body_TKC)
     shown_TN = there_TK[:, PARENTS] & there_TK[:, CHILDREN] & (long_TN > 0)
-    median_N = np.full(long_TN.shape[1], np.nan)
+    length_N = np.full(long_TN.shape[1], np.nan)
     for limb in np.flatnonzero(shown_TN.any(axis=0)):
-        median_N[limb] = np.median(long_TN[shown_TN[:, limb], limb])
-    return median_N
+        length_N[limb] = _unforeshortened(long_TN[shown_TN[:, limb], limb])
+    return length_N
 
 
 def _scale(driving: Pose, reference: Pose) -> float:
-    """Driving pixels per reference pixel: of the median heights from nose to ankles, or to hips; or else the median
-    over the limbs; or of the pictures' areas."""
+    """Driving pixels per reference pixel: of the heights from nose to ankles, or to hips; or else the median over the
+    limbs; or of the pictures' areas."""
     for ends in (ANKLES, HIPS):
-        heights = [_median_height(pose, ends) for pose in (driving, reference)]
+        heights = [_height(pose, ends) for pose in (driving, reference)]
         if heights[0] and heights[1]:
             return heights[0] / heights[1]
-    of_limbs_N = _median_lengths(driving) / _median_lengths(reference)
+    of_limbs_N = _limb_lengths(driving) / _limb_lengths(reference)
     if np.isfinite(of_limbs_N).any():
         return float(np.nanmedian(of_limbs_N))
     return math.sqrt(math.prod(driving.size) / math.prod(reference.size))
 
 
-def _median_height(pose: Pose, ends: list[int]) -> float:
+def _height(pose: Pose, ends: list[int]) -> float:
     """From the nose down to the middle of two points, pixels; 0 when no frame shows them."""
     body_TKC = _body(pose)
     shown_T = (body_TKC[:, [NOSE, *ends], 2] >= CONFIDENT).all(axis=1)
     if not shown_T.any():
         return 0.0
-    return float(np.median(np.abs(body_TKC[shown_T][:, ends, 1].mean(axis=1) - body_TKC[shown_T, NOSE, 1])))
+    return _unforeshortened(np.abs(body_TKC[shown_T][:, ends, 1].mean(axis=1) - body_TKC[shown_T, NOSE, 1]))
 
 
 def _ratios(driving: Pose, reference: Pose, scale: float) -> Floats:
     """Limb lengths, character (in driving pixels) per driving person: finite and above 0, [19]."""
-    ratios_N = _median_lengths(reference) * scale / _median_lengths(driving)
+    ratios_N = _limb_lengths(reference) * scale / _limb_lengths(driving)
     for pair in (*BODY_PAIRS, *HEAD_PAIRS):
         both = ratios_N[list(pair)]
         if np.isfinite(both).any():
