@@ -122,7 +122,7 @@ def run(
     else:
         print_summary(_console(), summary)
         _console().print(f"store: {_escape(summary.store)}", soft_wrap=True, highlight=False)
-        if summary.frames_total and any(stage.done for stage in summary.stages.values()):
+        if any(stage.done for stage in summary.stages.values()):
             _console().print(f"look at it: wanprep sheet {_escape(store)}", soft_wrap=True, highlight=False)
     if strict and summary.failed:
         raise typer.Exit(3)
@@ -304,7 +304,8 @@ def sheet(
     start: Annotated[float, typer.Option(min=0, help="Seconds into the clip at which to begin.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="Seconds at which to end.")] = None,
 ) -> None:
-    """Draw a contact sheet: frames with skeleton, hands, face, mask and flow over them."""
+    """Draw a contact sheet: frames with what was found over them; of a clip without video, picture, sound and words."""
+    from wanprep.report.card import write_card
     from wanprep.report.sheet import write_sheet
     from wanprep.store.store import Store
 
@@ -312,7 +313,10 @@ def sheet(
     chosen = opened.clip(clip) if clip else next(opened.clips(), None)
     if chosen is None:
         raise WanprepError(f"store {store}: holds no clip")
-    write_sheet(opened, chosen, output, rows=rows, start=start, end=end)
+    if chosen.record.video is None:
+        write_card(chosen, output)
+    else:
+        write_sheet(opened, chosen, output, rows=rows, start=start, end=end)
     _console().print(_escape(str(output)), soft_wrap=True, highlight=False)
 
 
