@@ -239,5 +239,11 @@ def _raise_fatal(error: BaseException) -> None:
 
 
 def _peak_bytes() -> int:
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    # Of a process that a large one started, this is the large one's: a child is a copy of it for a moment.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -36,18 +36,29 @@ def run_process(command: Sequence[str], limit: float, cwd: Path | None = None) -
         process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, cwd=cwd)
         killer = threading.Timer(limit, os.kill, (process.pid, signal.SIGKILL))
         killer.start()
+        peak = 0
         try:
-            # What subprocess waits with does not tell the memory of one child.
-            _, status, usage = os.wait4(process.pid, 0)
+            while process.poll() is None:
+                peak = max(peak, _peak_bytes(process.pid))
+                time.sleep(0.02)
         finally:
             killer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "replace"))
-    return Finished(process.returncode, *texts, seconds, usage.ru_maxrss * 1024)
+    return Finished(process.returncode, *texts, seconds, peak)
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most resident memory so far. What `wait4` tells would count the parent's as well: between fork and exec a
+    child has all of it, and a test process that has loaded PyTorch has much."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 def prepare_folder(folder: Path, store: Path, limit: float = 120) -> Finished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -123,8 +124,11 @@ def test_long_clips_hold_no_more_than_short_ones(vae: Vae) -> None:
 
 
 def test_without_the_private_names_results_are_the_same(
-    folders: dict[str, Path], vae: Vae, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folders: dict[str, Path], vae: Vae, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Not by caplog: other libraries of the same process may have turned existing loggers off.
+    said: list[str] = []
+    monkeypatch.setattr(logging.getLogger("wanprep.models"), "warning", said.append)
     pixels = noise(9, 4 * vae.stride, 4 * vae.stride)
     expected = vae.encode(pixels)
     shown = vae.decode(expected)
@@ -132,7 +136,7 @@ def test_without_the_private_names_results_are_the_same(
     kind = "wan2.1" if vae.channels == 16 else "wan2.2"
     fallback = load_vae(str(folders[kind]), "cpu")
     assert not fallback.streams
-    assert "does not code a clip in pieces" in caplog.text
+    assert len(said) == 1 and "does not code a clip in pieces" in said[0]
     encoder = fallback.encoder()
     assert encoder.add(pixels[:, :5]).shape[1] == 0
     encoder.add(pixels[:, 5:])
