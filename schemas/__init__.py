@@ -7,6 +7,7 @@ from schemas.audio import AudioRecord
 from schemas.caption import CaptionRecord
 from schemas.clip import ClipRecord
 from schemas.face import FaceRecord
+from schemas.face_crops import FaceCropsRecord
 from schemas.flow import FlowRecord
 from schemas.image_embed import ImageEmbedRecord
 from schemas.latents import LatentsRecord
@@ -15,6 +16,9 @@ from schemas.media import MediaRecord
 from schemas.outcome import OutcomeRecord
 from schemas.quality import QualityRecord
 from schemas.record import Record
+from schemas.reference_skeleton import ReferenceSkeletonRecord
+from schemas.replace_mask import ReplaceMaskRecord
+from schemas.retarget import RetargetRecord
 from schemas.skeleton import SkeletonRecord
 from schemas.text import NegativeTextRecord, TextRecord
 from schemas.version import SCHEMA_VERSION
@@ -24,6 +28,7 @@ __all__ = [
     "AudioRecord",
     "CaptionRecord",
     "ClipRecord",
+    "FaceCropsRecord",
     "FaceRecord",
     "FlowRecord",
     "ImageEmbedRecord",
@@ -34,6 +39,9 @@ __all__ = [
     "OutcomeRecord",
     "QualityRecord",
     "Record",
+    "ReferenceSkeletonRecord",
+    "ReplaceMaskRecord",
+    "RetargetRecord",
     "SkeletonRecord",
     "TextRecord",
 ]

@@ -14,7 +14,8 @@ from schemas.tensor import TENSOR, Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceRecord(Record):
-    """Face features of each frame; rows where `valid_T` is false are zeros.
+    """Face features of each frame. Rows where `valid_T` is false were not measured: interpolated over time where
+    `filled_T` is true, zeros elsewhere.
 
     Right comes before left in two-element columns, and both are the subject's.
     """
@@ -38,6 +39,8 @@ class FaceRecord(Record):
             pa.field("brow_height_TC", TENSOR, nullable=False),
             pa.field("crop_boxes_TC", TENSOR, nullable=False),
             pa.field("face_share", pa.float32(), nullable=False),
+            pa.field("filled_T", TENSOR),
+            pa.field("longest_gap", pa.float32()),
         ]
     )
 
@@ -45,7 +48,7 @@ class FaceRecord(Record):
     frames: int  # T
     width: int  # pixels the boxes and points are in
     height: int
-    valid_T: Tensor  # bool [T]
+    valid_T: Tensor  # bool [T] measured in this frame
     score_T: Tensor  # float32 [T], of the face detector, 0 to 1
     boxes_TC: Tensor  # float32 [T,4] x0 y0 x1 y1 around the mesh, pixels
     points_TKC: Tensor  # float32 [T,68,2] pixels, iBUG 300-W order
@@ -63,6 +66,9 @@ class FaceRecord(Record):
     brow_height_TC: Tensor  # float32 [T,2] brow above eye in face heights, right, left
     crop_boxes_TC: Tensor  # int32 [T,4] the official face crop's x0 y0 x1 y1, pixels
     face_share: float  # share of frames 0 to 1
+    # None in stores written before these were there.
+    filled_T: Tensor | None = None  # bool [T] interpolated between the frames around
+    longest_gap: float | None = None  # seconds without a face, the longest stretch
 
     def mesh_pixels_TKC(self, start: int = 0, stop: int | None = None) -> Tensor:
         """The mesh in pixels, float32 [stop - start, 478, 3] (z in pixels of the frame's width scale).

@@ -58,7 +58,8 @@ class LatentsRecord(Record):
     )
     tile: int | None  # pixels a side of the squares that pictures were coded in; None: whole
     frames: int  # of the clip that the latents stand for
-    frames_repeated: int  # copies of the last frame that were added at the end
+    # Pictures added at the end: copies of the last frame; of pose and background the clip backwards, then forwards.
+    frames_repeated: int
     frames_left_out: int  # of the clip's end
     segment_frames: int  # 4n+1 pictures coded together
     segment_starts: list[int]  # the clip's frame that each segment starts with; segments may overlap

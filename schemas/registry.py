@@ -5,25 +5,35 @@ from __future__ import annotations
 from schemas.audio import AudioRecord
 from schemas.caption import CaptionRecord
 from schemas.face import FaceRecord
+from schemas.face_crops import FaceCropsRecord
 from schemas.flow import FlowRecord
 from schemas.image_embed import ImageEmbedRecord
 from schemas.latents import LatentsRecord
 from schemas.mask import MaskRecord
 from schemas.quality import QualityRecord
 from schemas.record import Record
+from schemas.reference_skeleton import ReferenceSkeletonRecord
+from schemas.replace_mask import ReplaceMaskRecord
+from schemas.retarget import RetargetRecord
 from schemas.skeleton import SkeletonRecord
 from schemas.text import NegativeTextRecord, TextRecord
 
 RECORDS: dict[str, type[Record]] = {
     "audio": AudioRecord,
+    "background_latents": LatentsRecord,
     "caption": CaptionRecord,
     "face": FaceRecord,
+    "face_crops": FaceCropsRecord,
     "flow": FlowRecord,
     "image_embed": ImageEmbedRecord,
     "mask": MaskRecord,
     "negative_text": NegativeTextRecord,
+    "pose_latents": LatentsRecord,
     "quality": QualityRecord,
     "reference_latents": LatentsRecord,
+    "reference_skeleton": ReferenceSkeletonRecord,
+    "replace_mask": ReplaceMaskRecord,
+    "retarget": RetargetRecord,
     "skeleton": SkeletonRecord,
     "text": TextRecord,
     "video_latents": LatentsRecord,

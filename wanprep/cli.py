@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wanprep.errors import UsageError, WanprepError
+from wanprep.export import command as export_command
 from wanprep.models import command as models_command
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ app = typer.Typer(
 )
 
 app.add_typer(models_command.app, name="models", help="Checkpoints: list them, fetch one, make tiny ones.")
+app.command("export")(export_command.export_clips)
+app.command("import")(export_command.import_folders)
 
 Inputs = Annotated[
     list[str],

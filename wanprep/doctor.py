@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -97,6 +97,14 @@ def _packages() -> Iterator[Finding]:
             yield Finding(
                 name, "off", "not installed", "model encoders need it: pip install 'wanprep[models]'"
             )
+    runtimes = ("onnxruntime", "onnxruntime-gpu")
+    found = [(name, here) for name in runtimes if (here := _version(name)) is not None]
+    for name, here in found:
+        yield Finding(name, "ok", here)
+    if not found:
+        yield Finding(
+            "onnxruntime", "off", "not installed", "backend vitpose needs it: pip install 'wanprep[onnx]'"
+        )
     try:
         import cv2
     except ImportError as error:
@@ -110,6 +118,13 @@ def _packages() -> Iterator[Finding]:
         yield Finding(
             "import cv2", state, detail, "" if state == "ok" else "install opencv-contrib-python-headless"
         )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _plugins() -> Iterator[Finding]:
@@ -138,18 +153,34 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _backends(stage_class: type[Stage[Any]]) -> Iterator[Finding]:
-    """The backends of a stage that take a model, besides its default one."""
-    fields = model_fields(stage_class.Config)
-    info = stage_class.Config.model_fields.get("backend")
+    """The backends of a stage that take a model, besides its default ones; those of a config in its config too."""
+    yield from _choices(stage_class, (), stage_class.Config)
+    for field, info in stage_class.Config.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _choices(stage_class, (field,), info.annotation)
+
+
+def _choices(
+    stage_class: type[Stage[Any]], path: tuple[str, ...], config: type[BaseModel]
+) -> Iterator[Finding]:
+    """The backends that the config at `path` of the stage's offers."""
+    fields = model_fields(config)
+    info = config.model_fields.get("backend")
     if not fields or info is None:
         return
     for backend in get_args(info.annotation):
         if backend == info.default:
             continue
         what = f"stage {stage_class.name}, {backend}"
+        settings: dict[str, Any] = {"backend": backend}
+        for name in reversed(path):
+            settings = {name: settings}
         try:
-            stage = stage_class(stage_class.Config.model_validate({"backend": backend}))
-            yield _backend(what, stage, [getattr(stage.config, field) for field in fields])
+            stage = stage_class(stage_class.Config.model_validate(settings))
+            chosen = stage.config
+            for name in path:
+                chosen = getattr(chosen, name)
+            yield _backend(what, stage, [getattr(chosen, field) for field in fields])
         except ValidationError as error:
             wanted = ".".join(str(part) for part in error.errors()[0]["loc"]) or "settings"
             yield Finding(what, "off", f"needs {wanted}", f"--set {stage_class.name}.{wanted}=...")
@@ -166,9 +197,15 @@ def _backend(what: str, stage: Stage[Any], names: list[str]) -> Finding:
     name = lacking(stage)
     if name is None:
         return Finding(what, "off", problem)
-    entry = entries().get(name)
-    size = size_text(entry.bytes) if entry else "of unknown size"
-    return Finding(what, "off", f"{name} would be downloaded: {size}", f"wanprep models fetch {name}")
+    # The networks of one backend work together only.
+    needed = [name, *(other for other in names if other != name and other in entries() and missing(other))]
+    sizes = [
+        size_text(entry.bytes) if (entry := entries().get(other)) else "of unknown size" for other in needed
+    ]
+    told = ", ".join(
+        f"{other} would be downloaded: {size}" for other, size in zip(needed, sizes, strict=True)
+    )
+    return Finding(what, "off", told, "; ".join(f"wanprep models fetch {other}" for other in needed))
 
 
 def _disk(store: str | None) -> Iterator[Finding]:

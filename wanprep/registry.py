@@ -6,13 +6,18 @@ import functools
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from wanprep.errors import UsageError
 from wanprep.hints import did_you_mean
 from wanprep.stage import Stage
 
+if TYPE_CHECKING:
+    from wanprep.export.exporter import Exporter
+    from wanprep.export.importer import Import
+
 STAGES, ENGINES, TINY = "wanprep.stages", "wanprep.engines", "wanprep.tiny"
+EXPORTERS, IMPORTERS = "wanprep.exporters", "wanprep.importers"
 
 
 @functools.cache
@@ -57,3 +62,21 @@ def engine(name: str) -> Callable[..., None]:
 def tiny_maker(name: str) -> Callable[[Path, int], None]:
     """The function that writes a model's tiny checkpoint into a folder, given a seed; see `wanprep.models.tiny`."""
     return cast(Callable[[Path, int], None], _load(TINY, "tiny checkpoint", name))
+
+
+def exporter(name: str) -> type[Exporter[Any]]:
+    """The exporter class of this name; see `wanprep.export.exporter`.
+
+    Raises:
+        UsageError: there is none, or its module does not import.
+    """
+    return cast("type[Exporter[Any]]", _load(EXPORTERS, "exporter", name))
+
+
+def importer(name: str) -> Import:
+    """The function that reads a clip's folder of this kind; see `wanprep.export.importer`.
+
+    Raises:
+        UsageError: there is none, or its module does not import.
+    """
+    return cast("Import", _load(IMPORTERS, "importer", name))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wanprep.engine.job import TaskResult
 
-MAX_FAILURES = 100  # kept in the summary; all are in the outcomes table
+MAX_FAILURES = 100  # kept in the summary, and as many warnings; all are in the tables
 LAST_FAILURES = 5  # the newest of them, for someone who watches the run
 
 
@@ -39,6 +39,14 @@ class Failure(BaseModel):
     clip_id: str
     stage: str
     cause: str
+
+
+class Warned(BaseModel):
+    """Something to look at in what is done all the same."""
+
+    clip_id: str
+    stage: str
+    warning: str
 
 
 class RunSummary(BaseModel):
@@ -71,6 +79,8 @@ class RunSummary(BaseModel):
     shared_seconds: dict[str, float] = Field(default_factory=dict)  # decoding, shared estimators, writing
     worker_peak_bytes: int = 0
     failures: list[Failure] = Field(default_factory=list)
+    warnings: list[Warned] = Field(default_factory=list)  # the first, of what this run has done
+    warnings_total: int = 0
     last_failures: list[Failure] = Field(default_factory=list)
 
     @property
@@ -125,6 +135,9 @@ class RunSummary(BaseModel):
             if name not in self.stages:
                 self.shared_seconds[name] = self.shared_seconds.get(name, 0.0) + seconds
         self.worker_peak_bytes = max(self.worker_peak_bytes, result.peak_bytes)
+        self.warnings_total += len(result.warnings)
+        for clip, stage_name, text in result.warnings[: max(0, MAX_FAILURES - len(self.warnings))]:
+            self.warnings.append(Warned(clip_id=clip, stage=stage_name, warning=text))
         for row in result.failures:
             self.add_failure(row.clip_id, row.stage, row.cause or "unknown")
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from stages.latents.coder import CODECS, Coder, load_coder
-from stages.latents.config import LatentsConfig
+from stages.latents.config import EncoderConfig
 from wanprep.models.device import check_extra
 from wanprep.models.errors import ModelMissing
 from wanprep.models.resolve import digest
 from wanprep.models.vae import find_vae
 from wanprep.stage import Resources, Stage
 
-C = TypeVar("C", bound=LatentsConfig)
+C = TypeVar("C", bound=EncoderConfig)
 
 _CODEC_MEMORY = 100 << 20  # bytes: a window's pictures in float32
 _TORCH_MEMORY = 400 << 20  # bytes of the libraries alone (measured)

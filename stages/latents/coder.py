@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from stages.latents.config import LatentsConfig
+from stages.latents.config import EncoderConfig
 from wanprep.models.dct_codec import DctEncoder, dct_codec
 
 CODECS = {"dct-z16": "dct-z16-v1", "dct-z48": "dct-z48-v1"}
@@ -41,7 +41,7 @@ class Coder(Protocol):
         """An encoder for a segment of `frames` pictures of this size."""
 
 
-def load_coder(config: LatentsConfig) -> Coder:
+def load_coder(config: EncoderConfig) -> Coder:
     """The autoencoder of a config; loads its weights."""
     if config.backend == "vae":
         from stages.latents.vae_coder import VaeCoder

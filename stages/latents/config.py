@@ -89,8 +89,8 @@ def _nearest(length: int, multiple: int) -> int:
     return max(1, round(length / multiple)) * multiple
 
 
-class LatentsConfig(StageConfig):
-    """Which autoencoder makes latents, and how."""
+class EncoderConfig(StageConfig):
+    """Which autoencoder makes latents, and how; of pictures whose size is known."""
 
     backend: Literal["dct-z16", "dct-z48", "vae"] = Field(
         default="dct-z16",
@@ -125,4 +125,9 @@ class LatentsConfig(StageConfig):
         description="Code larger pictures in overlapping squares of this many pixels, for less GPU memory; changes "
         "the latents a little near the seams. none: whole pictures, and tiles only where a GPU's memory ends.",
     )
+
+
+class LatentsConfig(EncoderConfig):
+    """Which autoencoder makes latents, how, and at which size."""
+
     size: SizeConfig = Field(default=SizeConfig(), description="At which size pictures are coded.")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.latents.coder import ClipEncoder
-from stages.latents.config import LatentsConfig
+from stages.latents.config import EncoderConfig
 from wanprep.models.device import with_less
 from wanprep.models.errors import ModelOutOfMemory
 from wanprep.models.resolve import digest
@@ -33,7 +33,7 @@ class VaeCoder:
 
     backend: str = "vae"
 
-    def __init__(self, config: LatentsConfig) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         self._config = config
         self._vae = load_vae(config.model, config.device, config.precision)
         self.vae = _name(config.model)

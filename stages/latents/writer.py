@@ -12,7 +12,7 @@ import numpy.typing as npt
 from schemas import LatentsRecord
 from schemas.tensor import BFLOAT16
 from stages.latents.coder import Coder
-from stages.latents.config import LatentsConfig
+from stages.latents.config import EncoderConfig
 from stages.latents.layout import Layout
 from wanprep.media.geometry import Size
 from wanprep.models.vae import STRIDE_TIME
@@ -23,7 +23,7 @@ class LatentWriter:
     """Takes a clip's pictures in order, at the size they are coded at, and makes the record of them."""
 
     def __init__(
-        self, coder: Coder, config: LatentsConfig, layout: Layout, size: Size, context: ClipContext
+        self, coder: Coder, config: EncoderConfig, layout: Layout, size: Size, context: ClipContext
     ) -> None:
         self._coder = coder
         self._config = config
@@ -103,7 +103,7 @@ class LatentWriter:
         )
 
 
-def _stored(config: LatentsConfig, coder: Coder) -> np.dtype[np.generic]:
+def _stored(config: EncoderConfig, coder: Coder) -> np.dtype[np.generic]:
     """A VAE's latents keep its precision; the codec's lose 0.00 dB in float16 (measured)."""
     name = config.storage or (coder.precision if coder.backend == "vae" else "float16")
     return BFLOAT16 if name == "bfloat16" else np.dtype(name)

@@ -21,6 +21,7 @@ RIGHT_HAND = slice(112, 133)
 
 NOSE, LEFT_EYE, RIGHT_EYE = 0, 1, 2
 LEFT_SHOULDER, RIGHT_SHOULDER = 5, 6
+LEFT_WRIST, RIGHT_WRIST = 9, 10
 LEFT_HIP, RIGHT_HIP = 11, 12
 _ARMS = ((5, 7), (7, 9), (6, 8), (8, 10))
 _LEGS = ((11, 13), (13, 15), (12, 14), (14, 16), (15, 17), (15, 19), (16, 20), (16, 22))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.person.coco_wholebody import Points
+from stages.person.subject import Subject
 from wanprep.models.device import Device
 from wanprep.models.field import model_field
 from wanprep.stage import StageConfig
@@ -74,6 +75,12 @@ class EstimatorConfig(StageConfig):
         description="Most people measured in a frame. The subject is chosen at the clip's end among those measured: "
         "more is safer in crowds and costs about 50 ms a further person and frame.",
     )
+    subject: Subject = Field(
+        default=1,
+        description="Whom skeleton, face and mask are about: 1 the largest person over the clip, 2 the second largest "
+        "and so on; [x, y] who is at this point in the first frame that shows somebody there; [x0, y0, x1, y1] whose "
+        "body or face fits this box best. Points and boxes are in shares of the frame, 0 to 1.",
+    )
     fill_hands: bool = Field(
         default=True,
         description="Look again around the wrist for a hand that was missed: finds a few % more hands for 13 ms each.",
@@ -87,8 +94,15 @@ class EstimatorConfig(StageConfig):
     max_gap: int = Field(
         default=30,
         ge=0,
-        description="Frames for which a person may be unseen and still be the same one when back in the same place.",
+        description="Frames for which a person may be unseen and still be the same one when back in the same place. "
+        "The only person that a clip has shown so far is the same one whenever and wherever back.",
     )
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        if isinstance(self.subject, int) and self.subject > self.max_people:
+            raise ValueError(f"subject={self.subject} needs max_people={self.subject} or more")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)

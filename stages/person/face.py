@@ -15,15 +15,18 @@ from stages.person.coco_wholebody import FACE, MESH_TO_68
 from stages.person.estimator import PersonFrame
 from stages.person.face_68 import features_68
 from stages.person.face_features import blinks, crop_box, features, normalise_mesh
+from stages.person.gap_config import GapConfig
+from stages.person.gaps import Gaps, between, between_chunks, cuts_over_gaps, find_gaps, longest_gap
 from stages.person.person_pass import person_pass
 from stages.person.slots import SlotSpools
 from stages.person.smooth import SIGMA, cuts_of, smooth_chunks
-from stages.person.stage import PersonConfig, PersonStage
+from stages.person.stage import PersonStage
 from wanprep.media.window import Window
+from wanprep.spool import ArraySpool
 from wanprep.stage import ClipContext, Skipped, StageConfig
 
 
-class FaceConfig(PersonConfig):
+class FaceConfig(GapConfig):
     mesh: bool = Field(
         default=True,
         description="Keep the 478-point mesh, if the backend has one: 2.9 kB a frame for reports and own features.",
@@ -39,7 +42,7 @@ class FaceConfig(PersonConfig):
 
 class Face(PersonStage[FaceConfig]):
     name: ClassVar[str] = "face"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     record: ClassVar[type[Record]] = FaceRecord
     Config: ClassVar[type[StageConfig]] = FaceConfig
 
@@ -48,6 +51,7 @@ class Face(PersonStage[FaceConfig]):
 
 
 _WITHOUT_MESH = ("vitpose",)
+_LEAP = 3.0  # face heights to beyond a gap that are still one motion, not another shot
 _COLUMNS: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
     "valid": (np.bool_, ()),
     "score": (np.float32, ()),
@@ -89,8 +93,15 @@ class FaceFold:
         valid_T = np.zeros(len(self._rows), bool) if track is None else self._rows.whole("valid", track)
         if track is None or not valid_T.any():
             return Skipped("no face found", 0.0)
-        eyes_TC = self._rows.whole("eyes", track)
-        boxes_TC = self._rows.whole("box", track)
+        gap = self._config.seconds(self._context, longest_gap(valid_T))
+        if refusal := self._config.refusal("the face", gap):
+            return refusal
+        measured_TC = self._rows.whole("box", track)
+        gaps = find_gaps(valid_T, self._config.limit(self._context), cuts_over_gaps(measured_TC, _LEAP))
+
+        def column(name: str, turn: float | None = None) -> npt.NDArray[Any]:
+            return between(self._rows.whole(name, track), gaps, turn)
+
         return FaceRecord(
             backend=self._config.estimator.backend,
             frames=len(valid_T),
@@ -98,18 +109,31 @@ class FaceFold:
             height=self._size[1],
             valid_T=valid_T,
             score_T=self._rows.whole("score", track),
-            boxes_TC=boxes_TC,
-            points_TKC=self._rows.take("points", track).tensor(),
-            mesh_TKC=self._rows.take("mesh", track).tensor() if self._keeps_mesh else None,
-            head_pose_TC=self._rows.whole("head_pose", track),
-            eye_openness_TC=eyes_TC,
-            blink_T=blinks(eyes_TC, valid_T),
-            mouth_openness_T=self._rows.whole("mouth", track),
-            gaze_TC=self._rows.whole("gaze", track),
-            brow_height_TC=self._rows.whole("brows", track),
-            crop_boxes_TC=self._crops(track, valid_T, cuts_of(boxes_TC)),
+            boxes_TC=between(measured_TC, gaps),
+            points_TKC=self._filled(self._rows.take("points", track), gaps).tensor(),
+            mesh_TKC=self._filled(self._rows.take("mesh", track), gaps).tensor()
+            if self._keeps_mesh
+            else None,
+            head_pose_TC=column("head_pose", 360),
+            eye_openness_TC=column("eyes"),
+            blink_T=blinks(self._rows.whole("eyes", track), valid_T),
+            mouth_openness_T=column("mouth"),
+            gaze_TC=column("gaze"),
+            brow_height_TC=column("brows"),
+            crop_boxes_TC=self._crops(track, valid_T, cuts_of(measured_TC), gaps),
             face_share=float(valid_T.mean()),
+            filled_T=gaps.filled,
+            longest_gap=gap,
         )
+
+    def _filled(self, rows: ArraySpool, gaps: Gaps) -> ArraySpool:
+        """A column with its gaps filled in."""
+        filled = self._context.spool(rows.dtype, *rows.row_shape)
+        for chunk in between_chunks(
+            lambda start, stop: np.asarray(rows[start:stop]), gaps, self._config.limit(self._context)
+        ):
+            filled.append(chunk)
+        return filled
 
     def _row(self, person: PersonFrame) -> dict[str, Any]:
         mesh_KC = person.mesh_KC
@@ -137,18 +161,21 @@ class FaceFold:
         return row
 
     def _crops(
-        self, track: int, valid_T: npt.NDArray[np.bool_], cuts_T: npt.NDArray[np.bool_]
+        self, track: int, valid_T: npt.NDArray[np.bool_], cuts_T: npt.NDArray[np.bool_], gaps: Gaps
     ) -> npt.NDArray[np.int32]:
         def read(start: int, stop: int) -> npt.NDArray[np.float32]:
             points_TKC = self._rows.rows("points", track, start, stop)
             confidence = np.broadcast_to(valid_T[start:stop, None, None], (*points_TKC.shape[:2], 1))
             return np.concatenate([points_TKC, confidence.astype(np.float32)], axis=-1)
 
+        smooth = self._context.spool(np.float32, 68, 3)
+        for chunk_TKC in smooth_chunks(read, len(valid_T), cuts_T, self._config.crop_sigma):
+            smooth.append(chunk_TKC)
         crops_TC = np.zeros((len(valid_T), 4), np.int32)
         frame = 0
-        for chunk_TKC in smooth_chunks(read, len(valid_T), cuts_T, self._config.crop_sigma):
+        for chunk_TKC in self._filled(smooth, gaps).chunks():
             for points_KC in chunk_TKC:
-                if valid_T[frame]:
+                if valid_T[frame] or gaps.filled[frame]:
                     crops_TC[frame] = crop_box(points_KC, *self._size)
                 frame += 1
         return crops_TC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -13,24 +13,35 @@ from pydantic import Field
 from schemas import Record
 from schemas.blocks import compress, pack_bits
 from schemas.mask import MaskRecord
-from schemas.skeleton import NO_BODY
+from schemas.skeleton import NO_BODY, SkeletonRecord
 from stages.person.coco_wholebody import Points
 from stages.person.estimator import PersonFrame, Pixels
 from stages.person.matte import binary, connected_to_body, follow_edges, hull, median3, paste, without_others
 from stages.person.person_pass import Tracked, person_pass
+from stages.person.sam2.config import Sam2Config
 from stages.person.slots import Row, SlotSpools
 from stages.person.stage import PersonConfig, PersonStage
 from wanprep.media.geometry import Size, fit_short_side
 from wanprep.media.window import Window
-from wanprep.stage import ClipContext, Skipped, StageConfig
+from wanprep.models.device import check_extra
+from wanprep.models.resolve import digest, missing
+from wanprep.stage import ClipContext, Fold, Resources, Skipped, StageConfig
 
 #: Values of `quality_T`.
 EMPTY, HULL, SEGMENTATION = 0, 1, 2
 
+# Bytes beyond the interpreter's: torch's libraries, 0.9 GB of weights, and the memory of 16 frames.
+_SAM2_MEMORY = 2 << 30
 _RADIUS = 1 / 8  # of the face width: the guided filter's radius
 
 
-class MaskConfig(PersonConfig):
+class MaskConfig(PersonConfig, Sam2Config):
+    backend: Literal["estimator", "sam2"] = Field(
+        default="estimator",
+        description="estimator: the segmentation of the estimator that finds people. sam2: SAM2 follows the subject "
+        "from points on the skeleton, as the official preprocessing; needs the stage skeleton, the model and, in "
+        "practice, a GPU.",
+    )
     short_side: int = Field(
         default=480,
         ge=16,
@@ -50,8 +61,41 @@ class Mask(PersonStage[MaskConfig]):
     record: ClassVar[type[Record]] = MaskRecord
     Config: ClassVar[type[StageConfig]] = MaskConfig
 
-    def begin(self, context: ClipContext, inputs: Mapping[str, Record]) -> MaskFold:
-        return MaskFold(context, self.config)
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("skeleton",) if self.config.backend == "sam2" else ()
+
+    @property
+    def resources(self) -> Resources:  # type: ignore[override]
+        if self.config.backend != "sam2":
+            return super().resources
+        return Resources(cpus=1, gpus=1.0 if self.config.device == "cuda" else 0.0, memory=_SAM2_MEMORY)
+
+    def models(self) -> Mapping[str, str]:
+        if self.config.backend != "sam2":
+            return super().models()
+        return {"sam2": digest(self.config.model)}
+
+    def unavailable(self) -> str | None:
+        if self.config.backend != "sam2":
+            return super().unavailable()
+        return check_extra("torch", "transformers") or missing(self.config.model)
+
+    def setup(self) -> None:
+        if self.config.backend != "sam2":
+            return super().setup()
+        from stages.person.sam2.tracker import Sam2Tracker
+
+        self._tracker = Sam2Tracker(self.config)
+
+    def begin(self, context: ClipContext, inputs: Mapping[str, Record]) -> Fold:
+        if self.config.backend != "sam2":
+            return MaskFold(context, self.config)
+        from stages.person.sam2.fold import Sam2Fold
+
+        skeleton = inputs["skeleton"]
+        assert isinstance(skeleton, SkeletonRecord)
+        return Sam2Fold(context, self.config, self.config.short_side, self._tracker, skeleton)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas.skeleton import NO_BODY
 from stages.person.backends import estimator_for
+from stages.person.coco_wholebody import BODY
 from stages.person.estimator import (
     Detection,
     EstimatorConfig,
@@ -14,7 +15,8 @@ from stages.person.estimator import (
     PersonFrame,
     Pixels,
 )
-from stages.person.track import Tracker
+from stages.person.subject import SubjectChoice
+from stages.person.track import Sighting, Tracker
 from wanprep.media.geometry import Size, fit_long_side
 from wanprep.media.window import Window
 from wanprep.stage import ClipContext
@@ -35,6 +37,7 @@ class PersonPass:
         self.config = config
         self._estimator = estimator or estimator_for(config)
         self._tracker = Tracker(config.link_distance, config.max_gap)
+        self._choice = SubjectChoice(config.subject)
         self._segmentation = False
         self._broken: Exception | None = None
         self._frames = 0
@@ -69,9 +72,22 @@ class PersonPass:
             raise
 
     def subject(self) -> int | None:
-        """The track that the clip is about; None when nobody was seen."""
-        track = self._tracker.subject()
-        return None if track is None else track.number
+        """The track that the clip is about; None when it shows nobody who is asked for: `nobody` says why."""
+        return self._choice.of(self._tracker.largest())
+
+    @property
+    def nobody(self) -> str:
+        """Why there is no subject."""
+        return self._choice.nobody(len(self._tracker.tracks))
+
+    def warnings(self) -> list[str]:
+        """What a user should look at, a sentence each."""
+        if self._people_max < 2:
+            return []
+        return [
+            f"up to {self._people_max} people at once ({len(self._tracker.tracks)} followed), of whom track "
+            f"{self.subject()} was taken: estimator.subject chooses another"
+        ]
 
     def tracks(self) -> list[dict[str, Any]]:
         """Rows of `schemas.skeleton.TRACK`, one a person, in order of appearance."""
@@ -110,28 +126,62 @@ class PersonPass:
         return [Tracked(tracked.track, tracked.person.scaled(*scale)) for tracked in found]
 
     def _with_heads(self, index: int, frame_HWC: Pixels, heads: list[Detection]) -> list[Tracked]:
-        tracks = self._tracker.link(index, heads)
+        size = (frame_HWC.shape[1], frame_HWC.shape[0])
+        so_far = self._tracker.match(index, [Sighting(head) for head in heads])
         # Who was most prominent so far is measured first, and has the whole frame as the first view.
-        order = sorted(range(len(heads)), key=lambda i: (-tracks[i].area, tracks[i].number))
-        found = []
-        for rank, i in enumerate(order[: self.config.max_people]):
-            person = self._estimator.measure(
-                frame_HWC, heads[i], main=rank == 0, segmentation=self._segmentation
-            )
-            if person.status != NO_BODY:
-                tracks[i].body_box_C = person.body_box_C
+        prominence = [
+            head.area + (0.0 if track is None else track.area)
+            for head, track in zip(heads, so_far, strict=True)
+        ]
+        numbers = [len(self._tracker.tracks) if track is None else track.number for track in so_far]
+        order = sorted(range(len(heads)), key=lambda i: (-prominence[i], numbers[i], i))
+        main = order[0]
+        wanted = [
+            self._choice.urgency(None if track is None else track.number, head.box_C, size)
+            for head, track in zip(heads, so_far, strict=True)
+        ]
+        measured = {
+            i: self._estimator.measure(frame_HWC, heads[i], main=i == main, segmentation=self._segmentation)
+            for i in sorted(order, key=wanted.__getitem__)[: self.config.max_people]
+        }
+        tracks = self._tracker.link(
+            index,
+            [_sighting(measured[i]) if i in measured else Sighting(head) for i, head in enumerate(heads)],
+        )
+        for i, person in measured.items():
             tracks[i].measured_area += person.head.area
-            found.append(Tracked(tracks[i].number, person))
+        found = [Tracked(tracks[i].number, person) for i, person in measured.items()]
+        self._choose(found, size)
         return found
 
     def _without(self, index: int, frame_HWC: Pixels) -> list[Tracked]:
         person = self._estimator.measure_unverified(frame_HWC, segmentation=self._segmentation)
         if person is None:
             return []
-        track = self._tracker.link_body(index, person.head, person.body_box_C)
-        track.body_box_C = person.body_box_C
+        track = self._tracker.link_body(index, _sighting(person))
         track.measured_area += person.head.area
-        return [Tracked(track.number, person)]
+        found = [Tracked(track.number, person)]
+        self._choose(found, (frame_HWC.shape[1], frame_HWC.shape[0]))
+        return found
+
+    def _choose(self, found: list[Tracked], size: Size) -> None:
+        self._choice.look(
+            [
+                (
+                    tracked.track,
+                    [tracked.person.head.box_C]
+                    + ([tracked.person.body_box_C] if tracked.person.status != NO_BODY else []),
+                )
+                for tracked in found
+            ],
+            size,
+        )
+
+
+def _sighting(person: PersonFrame) -> Sighting:
+    if person.status == NO_BODY:
+        return Sighting(person.head)
+    return Sighting(person.head, person.body_box_C, person.keypoints_KC[BODY])
 
 
 def person_pass(context: ClipContext, config: EstimatorConfig) -> PersonPass:

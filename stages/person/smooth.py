@@ -75,9 +75,9 @@ def smooth_chunks(
         yield smooth_TKC(read(low, high), cuts, sigma)[start - low : stop - low]
 
 
-def cuts_of(boxes_TC: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
-    """Where a person's box [T,4] (x0 y0 x1 y1; zeros: absent) jumps by more than its height: bool [T], true when
-    the jump is between t-1 and t."""
+def cuts_of(boxes_TC: npt.NDArray[np.floating[Any]], heights: float = _CUT_HEIGHTS) -> npt.NDArray[np.bool_]:
+    """Where a person's box [T,4] (x0 y0 x1 y1; zeros: absent) jumps by more than so many of its heights: bool [T],
+    true when the jump is between t-1 and t."""
     boxes_TC = np.asarray(boxes_TC, np.float64)
     centre_TC = (boxes_TC[:, :2] + boxes_TC[:, 2:]) / 2
     height_T = boxes_TC[:, 3] - boxes_TC[:, 1]
@@ -85,5 +85,5 @@ def cuts_of(boxes_TC: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.bool_]:
     if len(boxes_TC) > 1:
         jump_T = np.linalg.norm(np.diff(centre_TC, axis=0), axis=1)
         both_T = (height_T[1:] > 0) & (height_T[:-1] > 0)
-        cuts_T[1:] = both_T & (jump_T > _CUT_HEIGHTS * np.maximum(height_T[1:], height_T[:-1]))
+        cuts_T[1:] = both_T & (jump_T > heights * np.maximum(height_T[1:], height_T[:-1]))
     return cuts_T

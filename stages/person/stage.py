@@ -11,7 +11,7 @@ from pydantic import Field
 from stages.person.backends import estimator_for
 from stages.person.estimator import EstimatorConfig
 from wanprep.models.resolve import digest, missing
-from wanprep.stage import FrameStage, Media, Resources, StageConfig
+from wanprep.stage import FrameStage, Media, Resources, Stage, StageConfig
 
 
 class PersonConfig(StageConfig):
@@ -34,10 +34,8 @@ _PACKAGES = {
 _MEMORY = {"mediapipe": 200 << 20, "vitpose": 1100 << 20}
 
 
-class PersonStage(FrameStage[P]):
-    """A frame stage fed by the shared person pass."""
-
-    reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
+class EstimatorStage(Stage[P]):
+    """A stage that measures people."""
 
     @property
     def resources(self) -> Resources:  # type: ignore[override]
@@ -66,3 +64,9 @@ class PersonStage(FrameStage[P]):
 
     def setup(self) -> None:
         estimator_for(self.config.estimator).load()
+
+
+class PersonStage(EstimatorStage[P], FrameStage[P]):
+    """A frame stage fed by the shared person pass."""
+
+    reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})

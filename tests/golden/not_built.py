@@ -19,5 +19,4 @@ NOT_BUILT = (
     NotBuilt("S2V generation loop", ("s2v/pipeline_*",)),
     NotBuilt("flow-matching solvers", ("s2v/scheduler*", "animate/schedules*")),
     NotBuilt("Animate transformer", ("s2v/animate_dit_*", "animate/state_dict_*")),
-    NotBuilt("Animate conditioning", ("animate/conditioning_*", "animate/tiny_vae*")),
 )

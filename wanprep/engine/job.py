@@ -120,6 +120,8 @@ class TaskResult:
     peak_bytes: int = 0  # most memory the worker ever held
     failures: list[OutcomeRecord] = field(default_factory=list)
     skips: list[OutcomeRecord] = field(default_factory=list)
+    # Of what is done: clip, stage, and a sentence for people, from records with a column `warnings`.
+    warnings: list[tuple[str, str, str]] = field(default_factory=list)
     started_ns: int = 0  # wall clock of the worker
     ended_ns: int = 0
 
@@ -130,7 +132,8 @@ class TaskResult:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> TaskResult:
         rows = {name: [OutcomeRecord.from_row(row) for row in document[name]] for name in _ROWS}
-        return cls(**{**document, **rows})
+        warnings = [(clip, stage, text) for clip, stage, text in document.get("warnings", ())]
+        return cls(**{**document, **rows, "warnings": warnings})
 
 
 class Listener(Protocol):

@@ -195,6 +195,8 @@ class Operator:
             if done.record is not None:
                 result.done[done.stage] = result.done.get(done.stage, 0) + 1
                 result.frames[done.stage] = result.frames.get(done.stage, 0) + item.clip.frames
+                warnings = getattr(done.record, "warnings", None) or ()
+                result.warnings += [(item.clip.clip_id, done.stage, text) for text in warnings]
                 continue
             row = done.outcome(item.clip, self._job.run, self._now_ns())
             outcomes.append(row)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from schemas import FaceRecord, FlowRecord, MaskRecord, SkeletonRecord
+from schemas import FaceCropsRecord, FaceRecord, FlowRecord, MaskRecord, SkeletonRecord
 from wanprep.errors import MediaError, StoreError
 from wanprep.media.draw import draw_box, draw_face_points, draw_outline, draw_skeleton, flow_to_rgb
 from wanprep.media.geometry import Size, fit_short_side
@@ -95,15 +95,18 @@ def _columns(clip: StoredClip, size: Size) -> list[tuple[str, Draw]]:
     """The pictures of a row, for the artifacts the clip has."""
     found: list[tuple[str, Draw]] = [("source", lambda frame, index: frame)]
     skeleton, face, mask, flow = (clip.get(name) for name in ("skeleton", "face", "mask", "flow"))
+    crops = clip.get("face_crops")
     if skeleton is not None:
         found.append(("skeleton, face points", lambda frame, index: _skeleton(frame, skeleton, index)))
     if mask is not None or face is not None:
         found.append(
             (
                 "mask (blue), body, face, face crop (white)",
-                lambda frame, index: _outlines(frame, mask, face, skeleton, index),
+                lambda frame, index: _outlines(frame, mask, face, skeleton, crops, index),
             )
         )
+    if crops is not None:
+        found.append(("face crop (yellow: filled)", lambda frame, index: _crop(frame, crops, index)))
     if flow is not None:
         found.append(("flow to the next frame", lambda frame, index: _flow(frame, flow, index)))
     return found
@@ -122,6 +125,7 @@ def _outlines(
     mask: MaskRecord | None,
     face: FaceRecord | None,
     skeleton: SkeletonRecord | None,
+    crops: FaceCropsRecord | None,
     index: int,
 ) -> Picture:
     height, width = frame.shape[:2]
@@ -133,7 +137,7 @@ def _outlines(
     for record, boxes, colour in (
         (skeleton, "boxes_TC", _BODY),
         (face, "boxes_TC", _FACE),
-        (face, "crop_boxes_TC", (255, 255, 255)),
+        (crops or face, "crop_boxes_TC" if crops is None else "boxes_TC", (255, 255, 255)),
     ):
         if record is not None:
             box = np.array(getattr(record, boxes)[index : index + 1], dtype=np.float32)[0]
@@ -141,6 +145,19 @@ def _outlines(
                 scale = np.array([width / record.width, height / record.height] * 2, dtype=np.float32)
                 draw_box(frame, box * scale, colour)
     return frame
+
+
+def _crop(frame: Picture, record: FaceCropsRecord, index: int) -> Picture:
+    """The face crop as large as the cell has room for, in the cell's middle."""
+    height, width = frame.shape[:2]
+    side = min(width, height)
+    crop = cv2.resize(record.crops_THWC(index, index + 1)[0], (side, side), interpolation=cv2.INTER_AREA)
+    cell = np.full_like(frame, _PAPER)
+    top, left = (height - side) // 2, (width - side) // 2
+    cell[top : top + side, left : left + side] = crop
+    if bool(record.filled_T[index : index + 1][0]):
+        draw_box(cell, np.array([left, top, left + side - 1, top + side - 1], np.float32), _FACE)
+    return cell
 
 
 def _flow(frame: Picture, record: FlowRecord, index: int) -> Picture:
@@ -162,6 +179,9 @@ def _facts(clip: StoredClip, index: int) -> str:
             facts.append(f"mouth {_at(face.mouth_openness_T, index):.2f}")
         else:
             facts.append("no face")
+    crops = clip.get("face_crops")
+    if crops is not None:
+        facts.append(f"crop sharpness {_at(crops.sharpness_T, index):.0f}")
     if flow is not None and index < flow.pairs:
         facts.append(f"motion {_at(flow.motion_T, index):.2f} px")
     if audio is not None and index < len(audio.loudness_T):

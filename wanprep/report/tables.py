@@ -84,6 +84,7 @@ def print_summary(console: Console, summary: RunSummary) -> None:
     if summary.clips_too_short:
         console.print(f"{plural(summary.clips_too_short, 'clip')} shorter than timeline.min_frames left out")
     _print_failures(console, [(f.clip_id, f.stage, f.cause) for f in summary.failures], summary.failed)
+    _print_warnings(console, summary)
     if summary.inputs_ignored:
         console.print(
             f"{plural(summary.inputs_ignored, 'other file')} in the folders left alone (no video by name)"
@@ -126,6 +127,18 @@ def _print_failures(console: Console, failures: Sequence[tuple[str, str, str]], 
     for (clip, cause), stages in list(merged.items())[:_SHOWN_FAILURES]:
         console.print(f"  {shown(clip)} [dim]{shown(', '.join(stages))}[/]: {shown(cause)}", soft_wrap=True)
     _more(console, len(merged))
+
+
+def _print_warnings(console: Console, summary: RunSummary) -> None:
+    if not summary.warnings_total:
+        return
+    console.print(f"{plural(summary.warnings_total, 'warning')} about what is done:")
+    for row in summary.warnings[:_SHOWN_FAILURES]:
+        console.print(
+            f"  {shown(row.clip_id)} [dim]{shown(row.stage)}[/]: {shown(row.warning)}", soft_wrap=True
+        )
+    if summary.warnings_total > _SHOWN_FAILURES:
+        console.print(f"  and {summary.warnings_total - _SHOWN_FAILURES:,} more, in the records")
 
 
 def _more(console: Console, count: int) -> None:

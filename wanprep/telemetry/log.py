@@ -93,6 +93,8 @@ class RunLog:
         self._say("task_start", time_ns=result.started_ns, task=result.number, stages=stages)
         for row in [*result.skips, *result.failures]:
             self.not_done(row)
+        for clip, stage, text in result.warnings:
+            self._say("warning", logging.WARNING, clip=clip, stage=stage, cause=text, time_ns=result.ended_ns)
         counts = {name: sum(getattr(result, name).values()) for name in ("done", "skipped", "failed")}
         seconds = round((result.ended_ns - result.started_ns) / 1e9, 3)
         self._say(

@@ -143,3 +143,19 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         RunLog("r").to_file(tmp_path / "none/log"),
     ):
         pytest.fail("it was opened")
+
+
+def test_warnings_about_what_is_done_come_through_a_workers_answer(tmp_path: Path) -> None:
+    given = TaskResult(number=1, clips=1, done={"skeleton": 1}, warnings=[("c", "skeleton", "two people")])
+    result = TaskResult.from_document(json.loads(json.dumps(given.to_document())))
+    assert result == given
+    log = RunLog("r1")
+    with log.to_file(tmp_path / "log.jsonl"):
+        log.task(result)
+    _, warning, _ = lines(tmp_path / "log.jsonl")
+    assert (warning["event"], warning["level"], warning["stage"]) == ("warning", "WARNING", "skeleton")
+    summary = RunSummary(run="r", store="s", engine="inline", workers=1, stages={"skeleton": StageSummary()})
+    for _ in range(150):
+        summary.add(result)
+    assert (summary.warnings_total, len(summary.warnings)) == (150, 100)
+    assert summary.to_json()["warnings"][0] == {"clip_id": "c", "stage": "skeleton", "warning": "two people"}

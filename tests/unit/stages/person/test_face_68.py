@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from helpers.onnx_models import face_68
 
 from stages.person.coco_wholebody import MESH_TO_68
 from stages.person.face_68 import _MODEL, _RIGID, features_68, head_pose_68
 from stages.person.face_features import features
+from stages.person.vitpose.tiny import face_68
 
 
 def _turned(yaw: float, pitch: float, roll: float) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.onnx_models import write_detector, write_pose
+
+from stages.person.vitpose.tiny import write_detector, write_pose
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from helpers.onnx_models import write_detector, write_pose
 
 from stages.person.vitpose.network import Network, onnx_file
+from stages.person.vitpose.tiny import write_detector, write_pose
 from wanprep.errors import UsageError
 from wanprep.models.errors import ModelBroken, ModelMissing, ModelOutOfMemory
 from wanprep.models.resolve import LocalModel, resolve
@@ -52,8 +52,8 @@ def test_tensors_in_files_of_their_own_belong_to_the_network(models: Path) -> No
 
 def test_a_missing_tensor_file_is_named(tmp_path: Path) -> None:
     path = write_pose(tmp_path / "pose.onnx", outside=True)
-    (tmp_path / "columns").unlink()
-    with pytest.raises(ModelBroken, match=r"pose\.onnx cannot be loaded.*columns"):
+    (tmp_path / "x_cells").unlink()
+    with pytest.raises(ModelBroken, match=r"pose\.onnx cannot be loaded.*x_cells"):
         pose(tmp_path)
     assert path.exists()
 

@@ -9,7 +9,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from helpers.onnx_models import layout_KC
 
 from schemas import ClipRecord, Record
 from schemas.skeleton import CROP, NO_BODY, UNVERIFIED
@@ -20,6 +19,7 @@ from stages.person.skeleton import Skeleton, SkeletonConfig
 from stages.person.vitpose.estimator import VitPoseEstimator
 from stages.person.vitpose.network import Network
 from stages.person.vitpose.pose_input import crop_of
+from stages.person.vitpose.tiny import layout_KC
 from wanprep.key import stage_spec
 from wanprep.media.window import Window
 from wanprep.models.needed import lacking

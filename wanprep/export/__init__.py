@@ -1,0 +1,1 @@
+"""Writes a store's clips as other tools read them, and reads such folders back."""
