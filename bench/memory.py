@@ -21,7 +21,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--short", type=float, default=10.0, help="seconds")
     parser.add_argument("--long", type=float, default=60.0, help="seconds; 600 for the bar's ten minutes")
     parser.add_argument("--engine", default="inline")
+    parser.add_argument("run", nargs=argparse.REMAINDER, help="after --: options of `wanprep run`")
     options = parser.parse_args(arguments)
+    given = options.run[1:] if options.run[:1] == ["--"] else options.run
     video = options.video or drawn_clip()
     folder = WORK / "memory"
     shutil.rmtree(folder, ignore_errors=True)
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> None:
     for seconds in (options.short, options.long):
         path = _loop(video, folder / f"loop-{seconds:g}.mp4", seconds)
         store = folder / f"store-{seconds:g}"
-        command = [sys.executable, "-m", "wanprep", "run", str(path), "--store", str(store), "--json"]
+        command = [sys.executable, "-m", "wanprep", "run", str(path), "--store", str(store), "--json", *given]
         done = subprocess.run(
             [*command, "--engine", options.engine], stdout=subprocess.PIPE, check=True, text=True
         )
@@ -41,7 +43,7 @@ def main(arguments: list[str]) -> None:
         rows.append([f"{seconds:g} s", frames, peaks[-1] / 1e6, summary["seconds"], size / frames / 1e3])
         path.unlink()
     show(
-        f"Worker memory against clip length ({video.name}, preset features, {options.engine})",
+        f"Worker memory against clip length ({video.name}, {' '.join(given) or 'preset features'}, {options.engine})",
         ["clip", "frames", "peak MB", "run s", "kB a frame stored"],
         rows,
         f"ratio {peaks[1] / peaks[0]:.3f} (bar 1.2)",
