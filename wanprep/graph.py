@@ -90,3 +90,9 @@ def passes(stages: Sequence[Stage[Any]]) -> list[list[Stage[Any]]]:
         steps[joined].append(stage)
         place[stage.name] = joined
     return steps
+
+
+def decodes(stages: Sequence[Stage[Any]]) -> list[frozenset[str]]:
+    """The names of the frame stages of each decode that a run of these stages makes of a clip."""
+    steps = [step for group in operators(stages) for step in passes(group)]
+    return [frozenset(stage.name for stage in step) for step in steps if isinstance(step[0], FrameStage)]

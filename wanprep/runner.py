@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas import SCHEMA_VERSION
-from wanprep import registry
+from wanprep import graph, registry
 from wanprep.engine.job import make_job
 from wanprep.engine.progress import Reporter, silent
 from wanprep.engine.tasks import make_tasks
@@ -228,7 +228,7 @@ def _execute(
         address=address,
         metadata=_metadata(plan.recipe),
     )
-    observer.begin(tasks, passes=len(job.groups))
+    observer.begin(tasks, passes=len(job.groups), decodes=graph.decodes(plan.recipe.stages))
     try:
         registry.engine(engine)(job, tasks, observer)
     finally:

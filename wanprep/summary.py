@@ -71,7 +71,7 @@ class RunSummary(BaseModel):
     clips_to_do: int = 0
     passes_total: int = 0  # clips, times the operators that look at each
     passes_ended: int = 0
-    frames_total: int = 0  # likewise
+    frames_total: int = 0  # of these clips, times the decodes of each
     frames_read: int = 0
     inputs_ignored: int = 0
     inputs_repeated: int = 0

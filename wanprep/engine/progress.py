@@ -106,7 +106,7 @@ class _Lines(_Counts):
         self._say(f"running: {self.text}, {time.monotonic() - self.started:.0f} s")
 
     def _report(self) -> None:
-        left = (self.total_frames - self.done_frames) / self.rate if self.done_frames else 0
+        left = max(0, self.total_frames - self.done_frames) / self.rate if self.done_frames else 0
         self._maybe(f"running: {self.text}, {self.rate:.1f} frames/s, about {duration_text(left)} left")
 
     def _maybe(self, text: str) -> None:

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from wanprep.engine.job import Listener, Task, TaskResult
@@ -48,11 +48,16 @@ class RunObserver(Listener):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="telemetry", daemon=True)
 
-    def begin(self, tasks: Iterable[Task], passes: int) -> None:
-        """Before the engine: `passes` operators look at each clip of `tasks`."""
-        self._frames_of = {item.clip.clip_id: item.clip.frames for task in tasks for item in task.clips}
+    def begin(self, tasks: Sequence[Task], passes: int, decodes: Sequence[frozenset[str]]) -> None:
+        """Before the engine: `passes` operators look at each clip of `tasks`. `decodes` are the stages that go over
+        a clip's frames together, so that each set with anything to do reads them once."""
+        items = [item for task in tasks for item in task.clips]
+        self._frames_of = {item.clip.clip_id: item.clip.frames for item in items}
+        frames = sum(
+            item.clip.frames * sum(not names.isdisjoint(item.to_do) for names in decodes) for item in items
+        )
         with self._lock:
-            self._summary.begin(len(self._frames_of) * passes, sum(self._frames_of.values()) * passes)
+            self._summary.begin(len(self._frames_of) * passes, frames)
         self._progress.begin(self._summary.passes_total, self._summary.frames_total)
         write_run(self._store, self._summary)
         self.write_metrics()
