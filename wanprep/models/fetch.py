@@ -116,6 +116,7 @@ class _Download:
     def run(self) -> None:
         # Read when the library is imported: a fetch asks for the model, and for nothing else.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        importlib.import_module("huggingface_hub.utils.logging")  # which sets the level of its own
         logger = logging.getLogger("huggingface_hub")
         level = logger.level
         logger.setLevel(logging.ERROR)  # what is tried again is no news
@@ -198,13 +199,18 @@ class _Download:
         from huggingface_hub import errors
 
         wait = _WAIT_SECONDS
+        last: Exception | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             before = self._done
             try:
                 return call()
             except errors.LocalEntryNotFoundError as error:
-                last: Exception = error  # the hub does not answer, and its library has been patient already
-                break
+                # Its library has been patient already.
+                raise WanprepError(
+                    f"model '{self._name}': {what} cannot be fetched from {hub.endpoint()}/{self._repository}, which "
+                    "does not answer; the same command goes on from here once it does, or give --models DIR with a "
+                    f"folder DIR/{self._name}"
+                ) from error
             except errors.EntryNotFoundError as error:
                 if optional:
                     return None
@@ -235,7 +241,7 @@ class _Download:
                 wait *= 2
         raise WanprepError(
             f"model '{self._name}': {what} cannot be fetched from {hub.endpoint()}/{self._repository} "
-            f"({_line(last)}); the same command goes on from here"
+            f"({_line(last) if last else 'no answer'}); the same command goes on from here"
         ) from last
 
     def _absent(self, why: str) -> ModelMissing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -287,3 +288,15 @@ def test_a_killed_fetch_keeps_what_was_finished(hub, home: Path) -> None:  # typ
     model = fetch("owner/other")  # its lock went with it
     assert taken(hub) - {"list"} == {"model.safetensors"}
     assert (model.path / "model.safetensors").read_bytes() == b"weights" * 1000
+
+
+def test_the_hub_s_library_is_quiet_while_it_tries_again() -> None:
+    """Bug: its import, which came later, set the level back, and every retry was a line on the terminal."""
+    code = (
+        "import logging; from wanprep.models.fetch import _Download\n"
+        "class Quiet(_Download):\n"
+        "    def _run(self): print(logging.getLogger('huggingface_hub').getEffectiveLevel())\n"
+        "Quiet('x', 'a/b', 'main', None).run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= logging.ERROR
