@@ -4,6 +4,7 @@ One file an artifact. Nothing here imports the rest of the project, so a reader 
 """
 
 from schemas.audio import AudioRecord
+from schemas.background import BackgroundRecord
 from schemas.caption import CaptionRecord
 from schemas.clip import ClipRecord
 from schemas.face import FaceRecord
@@ -13,6 +14,7 @@ from schemas.image_embed import ImageEmbedRecord
 from schemas.latents import LatentsRecord
 from schemas.mask import MaskRecord
 from schemas.media import MediaRecord
+from schemas.motion import FaceMotionRecord
 from schemas.outcome import OutcomeRecord
 from schemas.quality import QualityRecord
 from schemas.record import Record
@@ -26,9 +28,11 @@ from schemas.version import SCHEMA_VERSION
 __all__ = [
     "SCHEMA_VERSION",
     "AudioRecord",
+    "BackgroundRecord",
     "CaptionRecord",
     "ClipRecord",
     "FaceCropsRecord",
+    "FaceMotionRecord",
     "FaceRecord",
     "FlowRecord",
     "ImageEmbedRecord",

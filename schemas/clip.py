@@ -27,6 +27,7 @@ class ClipRecord(Record):
             pa.field("prompt", pa.string()),
             pa.field("caption", pa.string()),
             pa.field("caption_error", pa.string()),
+            pa.field("subject", pa.string()),
             pa.field("start", pa.float64(), nullable=False),
             pa.field("end", pa.float64()),
             pa.field("fps", pa.float64()),
@@ -53,6 +54,9 @@ class ClipRecord(Record):
     prompt: str | None = None
     caption: str | None = None  # as given with the input: it takes the place of one that a stage would make
     caption_error: str | None = None  # why the caption that was given cannot be taken
+    # Whom of several people it is about, as given with the input: "2", the second largest, or a point "x,y" or box
+    # "x0,y0,x1,y1" in pixels of the video as shown; None: as the recipe says.
+    subject: str | None = None
     start: float = 0.0  # seconds after the first video frame (or first audio sample)
     end: float | None = None  # seconds, exclusive; None: to the end
     fps: float | None = None  # of the clip's timeline

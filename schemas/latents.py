@@ -27,6 +27,7 @@ class LatentsRecord(Record):
             pa.field("backend", pa.string(), nullable=False),
             pa.field("vae", pa.string(), nullable=False),
             pa.field("vae_digest", pa.string()),
+            pa.field("vae_weights", pa.string()),
             pa.field("precision", pa.string(), nullable=False),
             pa.field("device", pa.string(), nullable=False),
             pa.field("pixel_rounding", pa.string(), nullable=False),
@@ -50,7 +51,10 @@ class LatentsRecord(Record):
     view: str  # what was coded: video, reference, pose or background
     backend: str  # vae, or dct: the codec without weights, whose latents no Wan model takes
     vae: str  # the model's name (of a path its last folder), or the codec's: dct-z16-v1, dct-z48-v1
-    vae_digest: str | None  # of its config and weights; None: a codec, which its name says all of
+    vae_digest: str | None  # of its config and weights as files; None: a codec, which its name says all of
+    # Of the weights by their values (`Vae.fingerprint`), the same for official files and diffusers folders; None: a
+    # codec, or latents of before this was kept.
+    vae_weights: str | None = None
     precision: str  # float32 or bfloat16: what it was computed in
     device: str  # cpu or cuda
     pixel_rounding: (
@@ -58,7 +62,8 @@ class LatentsRecord(Record):
     )
     tile: int | None  # pixels a side of the squares that pictures were coded in; None: whole
     frames: int  # of the clip that the latents stand for
-    # Pictures added at the end: copies of the last frame; of pose and background the clip backwards, then forwards.
+    # Pictures added at the end: copies of the last frame; of Animate's pose and background the clip backwards, then
+    # forwards; of S2V's pose black ones.
     frames_repeated: int
     frames_left_out: int  # of the clip's end
     segment_frames: int  # 4n+1 pictures coded together

@@ -17,6 +17,20 @@ import typer
 from wanprep.errors import UsageError, WanprepError
 from wanprep.export import command as export_command
 from wanprep.models import command as models_command
+from wanprep.options import (
+    AudioOption,
+    Inputs,
+    JsonOption,
+    ModelsOption,
+    OnlyOption,
+    PresetOption,
+    PromptOption,
+    RecipeOption,
+    ReferenceOption,
+    SetOption,
+    StoreArgument,
+    StoreOption,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,43 +50,6 @@ app.add_typer(models_command.app, name="models", help="Checkpoints: list them, f
 app.command("export")(export_command.export_clips)
 app.command("import")(export_command.import_folders)
 
-Inputs = Annotated[
-    list[str],
-    typer.Argument(
-        help="Video or sound files, folders, globs or manifests (csv, jsonl, parquet).", show_default=False
-    ),
-]
-StoreOption = Annotated[str, typer.Option("--store", "-s", help="Folder or bucket address of the store.")]
-StoreArgument = Annotated[str, typer.Argument(help="Folder or bucket address of the store.")]
-RecipeOption = Annotated[
-    str | None, typer.Option("--recipe", "-r", help="Recipe file (YAML) or preset name.", show_default=False)
-]
-PresetOption = Annotated[
-    str | None, typer.Option("--preset", "-p", help="Preset to start from; default: features.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="stage.field=value, on top of the recipe; may be repeated.")
-]
-OnlyOption = Annotated[
-    str | None, typer.Option("--only", help="Just these stages and their needs, comma-separated.")
-]
-ModelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--models",
-        help="Take models from this folder (DIR/umt5-xxl ...), and download none.",
-        show_default=False,
-    ),
-]
-ReferenceOption = Annotated[
-    str | None,
-    typer.Option(help="Reference picture of clips that have none in a manifest.", show_default=False),
-]
-PromptOption = Annotated[
-    str | None, typer.Option(help="Prompt of clips that have none in a manifest.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-
 
 @app.command()
 def run(
@@ -83,6 +60,7 @@ def run(
     set_: SetOption = None,
     only: OnlyOption = None,
     reference: ReferenceOption = None,
+    audio: AudioOption = None,
     prompt: PromptOption = None,
     models: ModelsOption = None,
     engine: Annotated[str, typer.Option(help="auto, inline (this process) or ray.")] = "auto",
@@ -110,6 +88,7 @@ def run(
         store=store,
         recipe=_recipe(recipe, preset, set_, only, models),
         reference=reference,
+        audio=audio,
         prompt=prompt,
         models=models,
         engine=engine,
@@ -140,6 +119,7 @@ def plan(
     set_: SetOption = None,
     only: OnlyOption = None,
     reference: ReferenceOption = None,
+    audio: AudioOption = None,
     prompt: PromptOption = None,
     models: ModelsOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Count what failed as to do.")] = False,
@@ -163,7 +143,7 @@ def plan(
         check_available(chosen)
         chosen.to_document()
     opened = Store.open(store) if StoreFiles(store).exists(layout.STORE_FILE) else None
-    listed = read_inputs(inputs, reference=reference, prompt=prompt)
+    listed = read_inputs(inputs, reference=reference, audio=audio, prompt=prompt)
     prepared = prepare(listed, chosen, opened, retry_failed=retry_failed, progress=progress.phase)
     result = prepared.plan
     guesses = estimates(result, opened)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from schemas import ClipRecord, MediaRecord
 from wanprep.inputs import InputClip
+from wanprep.subject import outside
 from wanprep.timeline import TimelineConfig, longest_4n1, split
 
 
@@ -52,6 +53,7 @@ def _pieces(
             prompt=item.prompt,
             caption=item.caption,
             caption_error=item.caption_error,
+            subject=item.subject,
             **more,  # type: ignore[arg-type]
         )
 
@@ -75,6 +77,9 @@ def _pieces(
     if end <= item.start:
         why = f"starts at {item.start:g} s, but the video is {length:.2f} s long"
         yield row(item.clip_id, start=item.start, end=item.end, fps=fps, why_not=why, **facts)
+        return
+    if item.subject is not None and (away := outside(item.subject, video.width or 0, video.height or 0)):
+        yield row(item.clip_id, start=item.start, end=item.end, fps=fps, why_not=away, **facts)
         return
     pieces = split(end - item.start, timeline.split_seconds, fps)
     for number, piece in enumerate(pieces):

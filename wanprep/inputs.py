@@ -17,13 +17,14 @@ from wanprep.key import canonical_json, text_digest
 from wanprep.media.source import is_remote, local_path, refusal
 from wanprep.remote import cause, is_client_trouble, scrub
 from wanprep.side_car import NONE, Given, is_side_car, read_remote, read_side_car
+from wanprep.subject import canonical_subject
 
 _CONTAINERS = "mp4 mov m4v mkv webm avi mpg mpeg ts m2ts mts wmv flv 3gp ogv gif h264 hevc"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _CONTAINERS.split())
 _SOUNDS = "wav mp3 m4a aac flac ogg oga opus wma aif aiff ac3 mka"
 AUDIO_SUFFIXES = frozenset(f".{name}" for name in _SOUNDS.split())
 MANIFEST_SUFFIXES = (".csv", ".jsonl", ".parquet")
-MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id", "caption")
+MANIFEST_COLUMNS = ("video", "reference", "audio", "prompt", "start", "end", "id", "caption", "subject")
 _SLIP = 0.8  # likeness from which an unknown column is one of ours misspelt
 _LINE_CHARS = 1 << 20  # of a manifest's line
 _TEXT_CHARS = 64 << 10  # of a manifest's field; a prompt of a page has some thousand
@@ -43,6 +44,7 @@ class InputClip:
     end: float | None = None
     caption: str | None = None
     caption_error: str | None = None  # why the text file beside the video is no caption
+    subject: str | None = None  # as `wanprep.subject.canonical_subject` writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def read_inputs(
     sources: Iterable[str | os.PathLike[str]],
     *,
     reference: str | os.PathLike[str] | None = None,
+    audio: str | os.PathLike[str] | None = None,
     prompt: str | None = None,
 ) -> Inputs:
     """All clips of the named files, folders, globs and manifests, in a stable order.
@@ -65,12 +68,14 @@ def read_inputs(
     Args:
         sources: what holds the clips.
         reference: the reference picture of every clip that a manifest gives none of its own.
+        audio: the same for the sound, from a sound file or a video with sound.
         prompt: the same for the prompt.
 
     Raises:
-        UsageError: nothing is there, a manifest is malformed, or two clips have one id.
+        UsageError: nothing is there, a manifest is malformed, two clips have one id, or `audio` is given to a clip
+            that is a sound file itself.
     """
-    given = _given(reference, prompt)
+    given = _given(reference, audio, prompt)
     clips: list[InputClip] = []
     captions: dict[str, Given] = {}
     ignored = 0
@@ -97,16 +102,20 @@ def read_inputs(
     return Inputs(list(unique.values()), ignored, repeated)
 
 
-def _given(reference: str | os.PathLike[str] | None, prompt: str | None) -> dict[str, str]:
+def _given(
+    reference: str | os.PathLike[str] | None, audio: str | os.PathLike[str] | None, prompt: str | None
+) -> dict[str, str]:
     """What was said of all clips at once, checked as a manifest's fields are."""
     given: dict[str, str] = {}
-    if reference is not None:
-        address = os.fspath(reference)
+    for role, path in (("reference", reference), ("audio", audio)):
+        if path is None:
+            continue
+        address = os.fspath(path)
         if why_not := refusal(address):
-            raise UsageError(f"reference {address}: {why_not}")
-        given["reference"] = _address(address)
+            raise UsageError(f"{role} {address}: {why_not}")
+        given[role] = _address(address)
         if not is_remote(address) and not os.path.isfile(local_path(address)):
-            raise UsageError(f"reference {address}: there is no such file")
+            raise UsageError(f"{role} {address}: there is no such file")
     if prompt is not None:
         if "\0" in prompt or len(prompt) > _TEXT_CHARS:
             raise UsageError(f"the prompt holds a NUL character or is longer than {_TEXT_CHARS:,} characters")
@@ -116,9 +125,13 @@ def _given(reference: str | os.PathLike[str] | None, prompt: str | None) -> dict
 
 def _named(path: str, given: Mapping[str, str]) -> InputClip:
     sound = _is_audio(path)
+    if sound and "audio" in given:
+        raise UsageError(
+            f"{path}: is a sound file, and audio {given['audio']} is given for it too; leave one of the two out"
+        )
     return _clip(
         video=None if sound else path,
-        audio=path if sound else None,
+        audio=path if sound else given.get("audio"),
         reference=given.get("reference"),
         prompt=given.get("prompt"),
     )
@@ -233,13 +246,23 @@ def _clip(
     prompt: str | None = None,
     start: float = 0.0,
     end: float | None = None,
+    subject: str | None = None,
     clip_id: str | None = None,
 ) -> InputClip:
     clip = InputClip(
-        clip_id="", video=video, reference=reference, audio=audio, prompt=prompt, start=start, end=end
+        clip_id="",
+        video=video,
+        reference=reference,
+        audio=audio,
+        prompt=prompt,
+        start=start,
+        end=end,
+        subject=subject,
     )
     if clip_id is None:
-        identity = text_digest(canonical_json([video, reference, audio, prompt, start, end]))
+        # Of one video each of its people may be a clip.
+        of_whom = [] if subject is None else [subject]
+        identity = text_digest(canonical_json([video, reference, audio, prompt, start, end, *of_whom]))
         stem = os.path.splitext(os.path.basename(video or audio or reference or "prompt"))[0]
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")[:64] or "clip"
         # 48 bits: of a million videos called alike, one time in 600 two get the same id.
@@ -356,6 +379,19 @@ def _from_row(row: Mapping[str, Any], folder: str | None, where: str, given: Map
             raise UsageError(f"{where}: {name}: {why_not}")
         return None if value is None else _address(value, folder)
 
+    def subject() -> str | None:
+        value = text("subject")
+        if value is None:
+            return None
+        if text("video") is None:
+            raise UsageError(
+                f"{where}: subject says whom of a video's people is meant, and there is no video"
+            )
+        try:
+            return canonical_subject(value)
+        except ValueError as error:
+            raise UsageError(f"{where}: subject {error}") from error
+
     media = {name: uri for name in ("video", "reference", "audio") if (uri := address(name))}
     clip_id = text("id")
     if clip_id is not None and not _ID.fullmatch(clip_id):
@@ -368,6 +404,6 @@ def _from_row(row: Mapping[str, Any], folder: str | None, where: str, given: Map
     if not media and text("prompt") is None:
         raise UsageError(f"{where}: is empty; give at least a video, an audio file, a reference or a prompt")
     own = {**media, "prompt": prompt} if (prompt := text("prompt")) is not None else media
-    clip = _clip(**{**given, **own}, start=start, end=end, clip_id=clip_id)
+    clip = _clip(**{**given, **own}, start=start, end=end, subject=subject(), clip_id=clip_id)
     # Not part of what an id is made from: another caption is another caption of the same clip.
     return replace(clip, caption=(text("caption") or "").strip() or None)

@@ -32,6 +32,8 @@ def config_fields(config: BaseModel) -> dict[str, Any]:
         if isinstance(extra, Mapping) and extra.get("key") is False:
             continue
         value = getattr(config, name)
+        if isinstance(extra, Mapping) and extra.get("key") == "changed" and value == info.default:
+            continue
         fields[name] = config_fields(value) if isinstance(value, BaseModel) else _plain(config, name)
     return fields
 
@@ -64,6 +66,7 @@ class KeyMaker:
         self._reference = Media.REFERENCE in stage.reads
         self._prompt = Media.PROMPT in stage.reads
         self._caption = Media.CAPTION in stage.reads
+        self._subject = Media.SUBJECT in stage.reads
         self._reference_alone = Media.REFERENCE_ALONE in stage.reads
 
     def key(self, clip: ClipRecord, keys: Mapping[str, str]) -> str:
@@ -81,6 +84,8 @@ class KeyMaker:
         if self._caption:
             given = clip.caption if clip.caption_error is None else f"error {clip.caption_error}"
             text += f"\x1fcaption {clip.caption_error is None} {text_digest(given) if given is not None else None}"
+        if self._subject and clip.subject is not None:
+            text += f"\x1fsubject {clip.subject}"
         for name in self.upstream:
             text += f"\x1f{keys[name]}"
         digest = self._prefix.copy()

@@ -78,6 +78,8 @@ def _clip_reason(now: ClipRecord, last: ClipRecord, stage: str, reads: Collectio
     given = (now.caption, now.caption_error)
     if Media.CAPTION in reads and given != (last.caption, last.caption_error):
         return "given caption changed"
+    if Media.SUBJECT in reads and now.subject != last.subject:
+        return f"subject changed: {_short(last.subject)} -> {_short(now.subject)}"
     if not timed:
         return None
     if now.fps != last.fps:

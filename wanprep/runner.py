@@ -62,6 +62,7 @@ def run(
     workers: int | None = None,
     address: str | None = None,
     reference: Source | None = None,
+    audio: Source | None = None,
     prompt: str | None = None,
     retry_failed: bool = False,
     progress: Reporter | None = None,
@@ -83,6 +84,8 @@ def run(
         workers: processes at a time; None takes one a core.
         address: a Ray cluster to run on.
         reference: the reference picture of clips that have none of their own in a manifest.
+        audio: the sound of clips that have none of their own in a manifest: a sound file, or a video with sound. It
+            takes the place of a video's own sound.
         prompt: the prompt of clips that have none of their own in a manifest.
         retry_failed: try again what failed in earlier runs.
         progress: hears of progress; None is silent.
@@ -112,7 +115,7 @@ def run(
     workers = workers or (0 if address else _cores())  # 0: as many as the cluster holds
     started_ns = time.time_ns()
     sources = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    listed = read_inputs(sources, reference=reference, prompt=prompt)
+    listed = read_inputs(sources, reference=reference, audio=audio, prompt=prompt)
     run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}{secrets.token_hex(2)}"
     opened = Store.create(os.fspath(store), run=run_id, created_by=f"wanprep {version('wanprep')}")
     remove_abandoned(opened)

@@ -35,12 +35,14 @@ class Media(Enum):
     AUDIO = "audio"
     PROMPT = "prompt"
     CAPTION = "caption"  # as given with the input
+    SUBJECT = "subject"  # as given with the input
     REFERENCE_ALONE = "reference alone"  # the reference of a clip without video; of others it is not read
 
 
 class StageConfig(BaseModel):
     """Base of all stage configs. Every field enters the key unless it says `json_schema_extra={"key": False}`,
-    which is right only for a field that cannot change the result (a batch size, say)."""
+    which is right only for a field that cannot change the result (a batch size, say); or `{"key": "changed"}`, for one
+    that came later: its default is what was done before, and leaves keys as they were."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -15,6 +15,8 @@ from wanprep.key import clip_key
 from wanprep.store import layout
 from wanprep.store.index import load_outcomes
 from wanprep.store.store import Store
+from wanprep.store.warned import stored_warnings
+from wanprep.summary import Warned
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Status:
     stages: dict[str, StageStatus] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     failures: list[OutcomeRecord] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)  # of all that is done
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -46,18 +49,19 @@ class Status:
             "failures": [
                 {"clip_id": row.clip_id, "stage": row.stage, "cause": row.cause} for row in self.failures
             ],
+            "warnings": [row.model_dump() for row in self.warnings],
         }
 
 
 def status(store: Store) -> Status:
-    """Counts done, skipped, failed and missing artifacts of all clips. Whole columns at a time: a million clips as
-    Python objects would take ten times the memory and time."""
+    """Counts done, skipped, failed and missing artifacts of all clips, and lists what their records warn of. Whole
+    columns at a time: a million clips as Python objects would take ten times the memory and time."""
     result = Status()
     table = store.table(layout.CLIPS)
     if table is None:
         return result
     newest = newest_rows(table)
-    clips = table.select(["frames", "keys"]).filter(newest)
+    clips = table.select(["clip_id", "frames", "keys"]).filter(newest)
     result.clips = len(clips)
     result.frames = int(pc.sum(clips["frames"], min_count=0).as_py())
     unusable = table.filter(pc.and_(newest, pc.is_valid(table["why_not"])))
@@ -68,6 +72,10 @@ def status(store: Store) -> Status:
         rows = store.index(stage).rows(keys)
         counts.done = int((rows >= 0).sum())
         _count_ends(stage, keys.filter(pa.array(rows < 0)), outcomes, counts, result)
+        result.warnings += [
+            Warned(clip_id=clip, stage=stage, warning=text)
+            for clip, text in stored_warnings(store.files, stage, clips)
+        ]
     if outcomes is not None and len(unusable):
         # A file that was mended since is not reported any more.
         keys = pa.array([clip_key(ClipRecord.from_row(row)) for row in unusable.to_pylist()], pa.string())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -61,6 +62,13 @@ class AudioConfig(StageConfig):
     )
     device: Device = Field(
         default="auto", description="Where the encoder runs.", json_schema_extra={"key": False}
+    )
+    length: Literal["clip", "sound"] = Field(
+        default="clip",
+        description="Of a sound file that goes with a video. clip: as long as the video's part, cut or filled up with "
+        "silence, in step with its frames. sound: to the file's own end, where the clip goes to its video's end, as "
+        "Wan2.2-S2V takes it, whose poses may end before the sound or after it.",
+        json_schema_extra={"key": "changed"},
     )
     voiced_threshold: float = Field(
         default=0.7,
@@ -124,7 +132,7 @@ class Audio(Stage[AudioConfig]):
             self._digest = encoder_digests(self.config.model)["wav2vec2"]
 
     def run(self, context: ClipContext, inputs: Mapping[str, Record]) -> AudioRecord | Skipped:
-        source = _source(context)
+        source = _source(context, self.config.length)
         if source is None:
             return Skipped("no sound", 0.0)
         encoder = self._encoder
@@ -157,7 +165,10 @@ class Audio(Stage[AudioConfig]):
         frame_rate, frames = STEP_RATE, len(analysis.power_T)
         if clip.fps and clip.frames:
             frame_rate, frames = clip.fps, clip.frames
-        power_T = per_frame(analysis.power_T, frame_rate, frames)
+        after = 0  # steps of frames that come after the sound's end
+        if self.config.length == "sound":
+            after = max(0, math.ceil(frames / frame_rate * STEP_RATE) - len(analysis.power_T))
+        power_T = per_frame(np.pad(analysis.power_T, (0, after)), frame_rate, frames)
         periodic_T = analysis.voicing_T >= self.config.voiced_threshold
         voiced_T = periodic_T & (decibels(analysis.power_T) >= self.config.voiced_db)
         states_TLC: Tensor | None = None if states is None else states.frames_TLC.tensor()
@@ -171,7 +182,9 @@ class Audio(Stage[AudioConfig]):
             mean_C=mean_C,
             std_C=std_C,
             loudness_T=decibels(power_T),
-            voicing_T=per_frame(analysis.voicing_T, frame_rate, frames).astype(np.float32),
+            voicing_T=per_frame(np.pad(analysis.voicing_T, (0, after)), frame_rate, frames).astype(
+                np.float32
+            ),
             frame_rate=frame_rate,
             mean_loudness=float(decibels(np.mean(analysis.power_T, dtype=np.float64))),
             voiced_share=float(np.mean(voiced_T)),
@@ -185,15 +198,19 @@ class Audio(Stage[AudioConfig]):
         )
 
 
-def _source(context: ClipContext) -> Generator[Samples, None, None] | None:
-    """The clip's sound from its start to its end; None when it has none."""
+def _source(context: ClipContext, length: Literal["clip", "sound"]) -> Generator[Samples, None, None] | None:
+    """The clip's sound from its start to its end, or its file's; None when it has none."""
     clip, media = context.clip, context.media
     seconds = clip.seconds
     if seconds is None and clip.end is not None:
         seconds = clip.end - clip.start
-    if clip.audio is not None:
-        return read_audio(clip.audio, rate=SAMPLE_RATE, start=clip.start, seconds=seconds)
     video = media.get("video")
+    if clip.audio is not None:
+        # A part of a video that was cut up has a part of the sound.
+        whole = video is not None and clip.end is not None and clip.end >= (video.seconds or 0.0)
+        if length == "sound" and whole:
+            seconds = None
+        return read_audio(clip.audio, rate=SAMPLE_RATE, start=clip.start, seconds=seconds)
     if video is None or video.audio_codec is None:
         return None
     origin = video.first_time if video.first_time is not None else 0.0

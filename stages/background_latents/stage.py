@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from schemas import LatentsRecord, Record, ReplaceMaskRecord
 from stages.latents.animate import SegmentsConfig, SegmentWriter
 from stages.latents.base import LatentStage
-from wanprep.animate.mask_grid import background
+from wanprep.animate.replacement_ground import ground_THWC, video_at_size_THWC
 from wanprep.errors import UsageError
-from wanprep.media.image import letterbox
 from wanprep.media.window import Window
 from wanprep.stage import ClipContext, FrameStage, Media, Resources, StageConfig
 
@@ -72,18 +69,10 @@ class BackgroundFold:
         self._carried = carried
 
     def add(self, window: Window) -> None:
-        size = (self._mask.width, self._mask.height)
-        # As the official code: OpenCV's filters, so that both bars and mask lie where its own do.
-        how: Literal["bilinear", "area"] = (
-            "area" if size[0] * size[1] < window.width * window.height else "bilinear"
-        )
-        video = [letterbox(rgb_HWC, size, how) for rgb_HWC in window.rgb_THWC()]
-        masks_THW = self._mask.masks_THW(window.start, window.start + len(window)).view(np.uint8)
-        ground_THWC = np.stack(
-            [background(rgb_HWC, mask_HW) for rgb_HWC, mask_HW in zip(video, masks_THW, strict=True)]
-        )
-        carried_THWC: npt.NDArray[np.uint8] = np.stack(video) if self._carried == "video" else ground_THWC
-        self._writer.add(ground_THWC, carried_THWC)
+        video_THWC = video_at_size_THWC(window, (self._mask.width, self._mask.height))
+        ground = ground_THWC(video_THWC, self._mask.masks_THW(window.start, window.start + len(window)))
+        carried_THWC = video_THWC if self._carried == "video" else ground
+        self._writer.add(ground, carried_THWC)
 
     def finish(self, inputs: Mapping[str, Record]) -> LatentsRecord:
         return self._writer.finish(view="background", fit="letterbox")

@@ -1,14 +1,17 @@
-"""The autoencoders behind one face: 8-bit pictures in, latents out."""
+"""The autoencoders behind one face: pictures in, latents out."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from stages.latents.config import EncoderConfig
 from wanprep.models.dct_codec import DctEncoder, dct_codec
+
+#: Pictures [T, height, width, 3]: uint8, or float32 in -1 to 1.
+Frames: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 CODECS = {"dct-z16": "dct-z16-v1", "dct-z48": "dct-z48-v1"}
 
@@ -18,7 +21,7 @@ class ClipEncoder(Protocol):
 
     tile: int | None
 
-    def add(self, frames_THWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def add(self, frames_THWC: Frames) -> npt.NDArray[np.float32]:
         """Takes the next frames; returns the latent frames [t,C,h,w] that are done."""
 
     def finish(self) -> npt.NDArray[np.float32]:
@@ -31,6 +34,7 @@ class Coder(Protocol):
     backend: str
     vae: str
     digest: str | None
+    weights: str | None  # digest of the weights by their values
     precision: str
     device: str
     stride: int
@@ -55,6 +59,7 @@ class DctCoder:
 
     backend: str = "dct"
     digest: str | None = None
+    weights: str | None = None
     precision: str = "float32"
     device: str = "cpu"
 
@@ -76,7 +81,7 @@ class _DctClip:
         self._encoder = encoder
         self._nothing_TCHW = np.empty((0, 0, 0, 0), np.float32)
 
-    def add(self, frames_THWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def add(self, frames_THWC: Frames) -> npt.NDArray[np.float32]:
         latents_TCHW = self._encoder.add(frames_THWC)
         self._nothing_TCHW = latents_TCHW[:0]
         return latents_TCHW

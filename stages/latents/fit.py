@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from wanprep.errors import MediaError
 from wanprep.media.geometry import Size
-from wanprep.media.image import centre_crop, letterbox, resize_short_side, resize_stretch
+from wanprep.media.image import centre_crop, fit_s2v, letterbox, resize_stretch
 from wanprep.media.window import Window
 
 Fit: TypeAlias = Literal["cover", "letterbox", "stretch"]
@@ -46,8 +46,8 @@ def fit_picture(rgb_HWC: Pixels, size: Size, fit: PictureFit) -> Pixels:
     if fit == "letterbox":
         return letterbox(rgb_HWC, size)
     if fit == "s2v":
-        _check_strip(rgb_HWC.shape[1], rgb_HWC.shape[0], size, min(size) / min(rgb_HWC.shape[:2]))
-        return centre_crop(resize_short_side(rgb_HWC, min(size), "bilinear"), size, offset="half_even")
+        check_strip(rgb_HWC.shape[1], rgb_HWC.shape[0], size, min(size) / min(rgb_HWC.shape[:2]))
+        return fit_s2v(rgb_HWC, size)
     if fit == "stretch":
         return resize_stretch(rgb_HWC, size)
     height, width = rgb_HWC.shape[:2]
@@ -58,14 +58,19 @@ def _inner(width: int, height: int, size: Size, *, cover: bool) -> Size:
     """The size of the whole picture, aspect kept, so that it covers `size` or fits within it; one side is exact."""
     across, down = size[0] / width, size[1] / height
     scale = max(across, down) if cover else min(across, down)
-    _check_strip(width, height, size, scale)
+    check_strip(width, height, size, scale)
     clip = max if cover else min
     # Even, so that a video's halved colour planes keep their place.
     wide, high = (round(side * scale / 2) * 2 for side in (width, height))
     return max(2, clip(size[0], wide)), max(2, clip(size[1], high))
 
 
-def _check_strip(width: int, height: int, size: Size, scale: float) -> None:
+def check_strip(width: int, height: int, size: Size, scale: float) -> None:
+    """Refuses pictures that would be far larger than `size` once they are scaled.
+
+    Raises:
+        MediaError: such a one.
+    """
     if max(width * scale / size[0], height * scale / size[1]) > _MOST_CUT:
         raise MediaError(
             f"a picture of {width}x{height} is too long a strip to fill {size[0]}x{size[1]}; letterbox or stretch it"

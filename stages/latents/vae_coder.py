@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from stages.latents.coder import ClipEncoder
+from stages.latents.coder import ClipEncoder, Frames
 from stages.latents.config import EncoderConfig
 from wanprep.models.device import with_less
 from wanprep.models.errors import ModelOutOfMemory
@@ -38,6 +38,7 @@ class VaeCoder:
         self._vae = load_vae(config.model, config.device, config.precision)
         self.vae = _name(config.model)
         self.digest: str | None = digest(str(find_vae(config.model)))
+        self.weights: str | None = self._vae.fingerprint
         self.precision: str = config.precision
         self.device: str = self._vae.device.type
         self.stride = self._vae.stride
@@ -51,22 +52,21 @@ class VaeCoder:
             tile = self._tile_that_fits(width, height, frames)
         return _VaeClip(self, tile, width, height)
 
-    def open(
-        self, tile: int | None, width: int, height: int
-    ) -> Callable[[npt.NDArray[np.uint8]], torch.Tensor]:
+    def open(self, tile: int | None, width: int, height: int) -> Callable[[Frames], torch.Tensor]:
         """The VAE's own encoder, taking pictures; `finish` is asked for by an empty batch."""
         encoder = self._vae.encoder(tile if tile is not None and tile < max(width, height) else None)
 
-        def add(frames_THWC: npt.NDArray[np.uint8]) -> torch.Tensor:
+        def add(frames_THWC: Frames) -> torch.Tensor:
             return encoder.add(self._pixels_CTHW(frames_THWC)) if len(frames_THWC) else encoder.finish()
 
         return add
 
-    def _pixels_CTHW(self, frames_THWC: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def _pixels_CTHW(self, frames_THWC: Frames) -> torch.Tensor:
         import torch
 
         pixels = torch.tensor(frames_THWC, device=self._vae.device).permute(3, 0, 1, 2).float()
-        pixels = pixels.div_(127.5).sub_(1)
+        if frames_THWC.dtype == np.uint8:
+            pixels = pixels.div_(127.5).sub_(1)
         return pixels.bfloat16() if self._config.pixel_rounding == "bfloat16" else pixels
 
     def _tile_that_fits(self, width: int, height: int, frames: int) -> int | None:
@@ -94,7 +94,7 @@ class _VaeClip:
         self._size = (width, height)
         self._add = coder.open(self.tile, width, height)
 
-    def add(self, frames_THWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def add(self, frames_THWC: Frames) -> npt.NDArray[np.float32]:
         # A few at a time: the pictures of a window are four times as large in float32.
         parts = [
             self._latents(frames_THWC[start : start + STRIDE_TIME])
@@ -105,7 +105,7 @@ class _VaeClip:
     def finish(self) -> npt.NDArray[np.float32]:
         return self._latents(np.empty((0, 0, 0, 3), np.uint8))
 
-    def _latents(self, frames_THWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _latents(self, frames_THWC: Frames) -> npt.NDArray[np.float32]:
         width, height = self._size
         side = self.tile or max(width, height)
         latents_CTHW = _told(width, height, lambda: with_less([side], lambda _: self._add(frames_THWC)))

@@ -7,11 +7,10 @@ skeletons or backgrounds.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from schemas import LatentsRecord
 from schemas.tensor import BFLOAT16
-from stages.latents.coder import Coder
+from stages.latents.coder import Coder, Frames
 from stages.latents.config import EncoderConfig
 from stages.latents.layout import Layout
 from wanprep.media.geometry import Size
@@ -36,15 +35,15 @@ class LatentWriter:
         self._segment = 0
         self._in_segment = 0
         # Pictures that begin the next segment too, the last one at least.
-        self._tail_THWC = np.empty((0, self._height, self._width, 3), np.uint8)
+        self._tail_THWC: Frames = np.empty((0, self._height, self._width, 3), np.uint8)
 
-    def add(self, frames_THWC: npt.NDArray[np.uint8]) -> None:
-        """Takes the next pictures, uint8 [T, height, width, 3]; those that the layout leaves out are ignored."""
+    def add(self, frames_THWC: Frames) -> None:
+        """Takes the next pictures; those that the layout leaves out are ignored."""
         frames_THWC = frames_THWC[: max(0, self._layout.used - self._seen)]
         self._seen += len(frames_THWC)
         self._feed(frames_THWC)
 
-    def _feed(self, frames_THWC: npt.NDArray[np.uint8]) -> None:
+    def _feed(self, frames_THWC: Frames) -> None:
         while len(frames_THWC):
             taken = min(len(frames_THWC), self._layout.segment_frames - self._in_segment)
             part_THWC, frames_THWC = frames_THWC[:taken], frames_THWC[taken:]
@@ -83,6 +82,7 @@ class LatentWriter:
             backend=coder.backend,
             vae=coder.vae,
             vae_digest=coder.digest,
+            vae_weights=coder.weights,
             precision=coder.precision,
             device=coder.device,
             pixel_rounding=self._config.pixel_rounding if coder.digest else "float32",

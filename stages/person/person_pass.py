@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from schemas import ClipRecord
 from schemas.skeleton import NO_BODY
 from stages.person.backends import estimator_for
 from stages.person.coco_wholebody import BODY
@@ -15,8 +16,9 @@ from stages.person.estimator import (
     PersonFrame,
     Pixels,
 )
-from stages.person.subject import SubjectChoice
+from stages.person.subject import SubjectChoice, given_subject
 from stages.person.track import Sighting, Tracker
+from wanprep.errors import UsageError
 from wanprep.media.geometry import Size, fit_long_side
 from wanprep.media.window import Window
 from wanprep.stage import ClipContext
@@ -33,11 +35,25 @@ class Tracked:
 class PersonPass:
     """Detects, links and measures the people of a clip, window by window, each window once."""
 
-    def __init__(self, config: EstimatorConfig, estimator: PersonEstimator | None = None) -> None:
+    def __init__(
+        self,
+        config: EstimatorConfig,
+        estimator: PersonEstimator | None = None,
+        clip: ClipRecord | None = None,
+    ) -> None:
+        """The subject is that of `clip`, where one was given with it, and the config's otherwise.
+
+        Raises:
+            UsageError: the clip's subject is a number above `max_people`.
+        """
         self.config = config
         self._estimator = estimator or estimator_for(config)
         self._tracker = Tracker(config.link_distance, config.max_gap)
         self._choice = SubjectChoice(config.subject)
+        if clip is not None and (given := given_subject(clip)) is not None:
+            if isinstance(given, int) and given > config.max_people:
+                raise UsageError(f"subject {given} of this clip needs estimator.max_people={given} or more")
+            self._choice = SubjectChoice(given, f"subject {clip.subject}")
         self._segmentation = False
         self._broken: Exception | None = None
         self._frames = 0
@@ -186,4 +202,4 @@ def _sighting(person: PersonFrame) -> Sighting:
 
 def person_pass(context: ClipContext, config: EstimatorConfig) -> PersonPass:
     """The clip's pass with this config: the same one for all stages of the clip."""
-    return context.shared(("person", config), lambda: PersonPass(config))
+    return context.shared(("person", config), lambda: PersonPass(config, clip=context.clip))

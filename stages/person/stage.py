@@ -69,4 +69,4 @@ class EstimatorStage(Stage[P]):
 class PersonStage(EstimatorStage[P], FrameStage[P]):
     """A frame stage fed by the shared person pass."""
 
-    reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO})
+    reads: ClassVar[frozenset[Media]] = frozenset({Media.VIDEO, Media.SUBJECT})

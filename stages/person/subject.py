@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import numpy as np
 from pydantic import BeforeValidator
 
+from schemas import ClipRecord
 from stages.person.coco_wholebody import Points
 from wanprep.media.geometry import Size
+from wanprep.subject import subject_numbers
 
 if TYPE_CHECKING:
     from stages.person.track import Track
@@ -40,13 +42,27 @@ def _spans(box: Sequence[float]) -> bool:
 Subject: TypeAlias = Annotated[int | tuple[float, ...], BeforeValidator(_subject)]
 
 
+def given_subject(clip: ClipRecord) -> int | tuple[float, ...] | None:
+    """What was given with a clip, as `Subject` has it: pixels become shares of the frame. None: nothing was."""
+    if clip.subject is None:
+        return None
+    numbers = subject_numbers(clip.subject)
+    if len(numbers) == 1:
+        return int(numbers[0])
+    sides = (clip.width or 1, clip.height or 1)
+    return tuple(number / sides[place % 2] for place, number in enumerate(numbers))
+
+
 class SubjectChoice:
     """Follows who is asked for, frame by frame.
 
     A point or a box speaks of the first frame in which somebody is there; from then on that person is followed.
     """
 
-    def __init__(self, subject: int | tuple[float, ...]) -> None:
+    def __init__(self, subject: int | tuple[float, ...], told: str | None = None) -> None:
+        """`told` is how the user has said it; None: by the config."""
+        values = str(subject) if isinstance(subject, int) else f"[{', '.join(f'{v:g}' for v in subject)}]"
+        self._told = told or f"estimator.subject={values}"
         self._rank = subject if isinstance(subject, int) else None
         self._place = None if isinstance(subject, int) else np.array(subject, np.float32)
         self._track: int | None = None
@@ -82,9 +98,8 @@ class SubjectChoice:
         if not people:
             return "no person found"
         if self._rank is not None:
-            return f"estimator.subject={self._rank}, and fewer people were found"
-        place = ", ".join(f"{value:g}" for value in ([] if self._place is None else self._place))
-        return f"nobody is at estimator.subject=[{place}]"
+            return f"{self._told}, and fewer people were found"
+        return f"nobody is at {self._told}"
 
 
 def _fit(place_C: Points, box_C: Points) -> float:

@@ -195,7 +195,9 @@ class Operator:
             if done.record is not None:
                 result.done[done.stage] = result.done.get(done.stage, 0) + 1
                 result.frames[done.stage] = result.frames.get(done.stage, 0) + item.clip.frames
-                warnings = getattr(done.record, "warnings", None) or ()
+                warnings = getattr(done.record, "warnings", None)
+                if not isinstance(warnings, list):
+                    warnings = ()  # none, or another stage's idea of such a column
                 result.warnings += [(item.clip.clip_id, done.stage, text) for text in warnings]
                 continue
             row = done.outcome(item.clip, self._job.run, self._now_ns())

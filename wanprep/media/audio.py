@@ -1,4 +1,4 @@
-"""Decodes sound to mono samples on an exact time grid."""
+"""Decodes sound to mono or stereo samples on an exact time grid."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def read_audio(
     start: float = 0.0,
     seconds: float | None = None,
     origin: float | None = None,
+    stereo: bool = False,
 ) -> Generator[Samples, None, None]:
     """The first audio stream as float32 [N] mono blocks of any length, full scale -1 to 1.
 
@@ -47,14 +48,15 @@ def read_audio(
     takes the first sample's. What sounds earlier is left out, and silence fills the time before the sound
     starts and holes in it. With `seconds`, exactly `round(seconds * rate)` samples come, silence after the
     sound's end. Channels are averaged: mono never clips, and a mono recording in two channels keeps its
-    level, to which FFmpeg's own down-mix adds 3 dB.
+    level, to which FFmpeg's own down-mix adds 3 dB. `stereo` gives blocks [N, 2] instead: left and right, a mono
+    recording in both, more channels mixed down by FFmpeg.
 
     Raises:
         MediaError: no file, no sound in it, or the sound does not decode.
     """
     wanted = None if seconds is None else max(0, round(seconds * rate))
     given = 0
-    with closing(_placed(uri, rate, start, origin)) as blocks:
+    with closing(_placed(uri, rate, start, origin, stereo)) as blocks:
         for block in blocks:
             if wanted is not None:
                 block = block[: wanted - given]
@@ -64,18 +66,20 @@ def read_audio(
             if wanted is not None and given >= wanted:
                 return
     if wanted is not None:
-        yield from _silence(wanted - given)
+        yield from _silence(wanted - given, stereo)
 
 
-def _placed(uri: str, rate: int, start: float, origin: float | None) -> Generator[Samples, None, None]:
+def _placed(
+    uri: str, rate: int, start: float, origin: float | None, stereo: bool
+) -> Generator[Samples, None, None]:
     """Blocks that follow each other without a hole, the first sample at `origin + start`."""
     given = 0
-    with closing(_runs(uri, rate, start, origin)) as runs:
+    with closing(_runs(uri, rate, start, origin, stereo)) as runs:
         for position, block in runs:
             hole = position - given
             if hole > _MAX_HOLE * rate:
                 raise MediaError(f"damaged: the sound's timestamps jump by {hole / rate:.0f} s")
-            for silence in _silence(hole):
+            for silence in _silence(hole, stereo):
                 given += len(silence)
                 yield silence
             block = block[max(0, -hole) :]
@@ -83,13 +87,14 @@ def _placed(uri: str, rate: int, start: float, origin: float | None) -> Generato
             yield block
 
 
-def _silence(count: int) -> Iterator[Samples]:
+def _silence(count: int, stereo: bool) -> Iterator[Samples]:
     for done in range(0, count, _SILENCE):
-        yield np.zeros(min(_SILENCE, count - done), np.float32)
+        samples = min(_SILENCE, count - done)
+        yield np.zeros((samples, 2) if stereo else samples, np.float32)
 
 
 def _runs(
-    uri: str, rate: int, start: float, origin: float | None
+    uri: str, rate: int, start: float, origin: float | None, stereo: bool
 ) -> Generator[tuple[int, Samples], None, None]:
     """Resampled blocks and the output sample at which each begins (before the first one wanted: negative).
 
@@ -107,29 +112,29 @@ def _runs(
             moved = time is not None and abs(clock - time) > _TOLERANCE
             if resampler is None or moved or this_sound != sound:
                 if resampler is not None:
-                    for block in _mono(resampler, None):
+                    for block in _mixed(resampler, None, stereo):
                         yield position, block
                         position += len(block)
                 begin, count, sound = clock if time is None else time, 0, this_sound
                 position = round(begin * rate)
-                resampler = _resampler(rate)
+                resampler = _resampler(rate, stereo and frame.layout.nb_channels > 1)
             count += frame.samples
-            for block in _mono(resampler, frame):
+            for block in _mixed(resampler, frame, stereo):
                 yield position, block
                 position += len(block)
     if resampler is not None:
-        for block in _mono(resampler, None):
+        for block in _mixed(resampler, None, stereo):
             yield position, block
             position += len(block)
 
 
-def _resampler(rate: int) -> AudioResampler:
+def _resampler(rate: int, stereo: bool) -> AudioResampler:
     from av import AudioResampler
 
-    return AudioResampler(format="fltp", rate=rate)
+    return AudioResampler(format="fltp", rate=rate, layout="stereo" if stereo else None)
 
 
-def _mono(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[Samples]:
+def _mixed(resampler: AudioResampler, frame: AudioFrame | None, stereo: bool) -> Iterator[Samples]:
     """What the resampler gives for a frame, or at the end for None."""
     if frame is not None:
         # The run's own clock places samples: FFmpeg must not correct for rounded timestamps.
@@ -137,11 +142,16 @@ def _mono(resampler: AudioResampler, frame: AudioFrame | None) -> Iterator[Sampl
     for resampled in _resampled(resampler, frame):
         planes_CN = resampled.to_ndarray()
         if planes_CN.shape[1]:
-            mono_N = planes_CN.mean(axis=0, dtype=np.float32)
+            if stereo:
+                mixed = np.ascontiguousarray(
+                    np.broadcast_to(planes_CN, (2, planes_CN.shape[1])).T, np.float32
+                )
+            else:
+                mixed = planes_CN.mean(axis=0, dtype=np.float32)
             # Floating point recordings can hold anything, and one such sample spoils every mean after it.
-            if not np.isfinite(mono_N).all():
+            if not np.isfinite(mixed).all():
                 raise MediaError("damaged: the sound has samples that are not finite numbers")
-            yield mono_N
+            yield mixed
 
 
 def _resampled(resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:

@@ -11,7 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
 RGB: TypeAlias = npt.NDArray[np.uint8]
+Level = TypeVar("Level", np.uint8, np.float32)
 Resample: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 # Those that only decode: EPS runs an interpreter, others are for icons, maps and telescopes.
@@ -197,25 +198,37 @@ def resize_stretch(rgb_HWC: RGB, size: Size, resample: Resample = "bicubic") -> 
 def resize_short_side(rgb_HWC: RGB, short_side: int, resample: Resample = "bicubic") -> RGB:
     """Scales until the shorter side has `short_side` pixels; the longer one is cut to whole pixels (torchvision)."""
     height, width = rgb_HWC.shape[:2]
+    return resize_stretch(rgb_HWC, short_side_size(width, height, short_side), resample)
+
+
+def short_side_size(width: int, height: int, short_side: int) -> Size:
+    """Width and height with the shorter side at `short_side`, the longer one cut to whole pixels (torchvision)."""
     if width <= height:
-        return resize_stretch(rgb_HWC, (short_side, max(1, int(short_side * height / width))), resample)
-    return resize_stretch(rgb_HWC, (max(1, int(short_side * width / height)), short_side), resample)
+        return short_side, max(1, int(short_side * height / width))
+    return max(1, int(short_side * width / height)), short_side
 
 
-def centre_crop(rgb_HWC: RGB, size: Size, offset: Literal["floor", "half_even"] = "floor") -> RGB:
-    """The middle of a picture in `size` (width, height), with black around it where the picture is smaller.
+def centre_crop(
+    rgb_HWC: npt.NDArray[Level], size: Size, offset: Literal["floor", "half_even"] = "floor"
+) -> npt.NDArray[Level]:
+    """The middle of a picture in `size` (width, height), with zeros around it where the picture is smaller.
 
     `offset` says where an odd remainder goes: "floor" is transformers' image processors' rule, "half_even" is
     torchvision's, which the Wan2.2 official code uses for the S2V reference.
     """
     width, height = size
-    out_HWC = np.zeros((height, width, rgb_HWC.shape[2]), np.uint8)
+    out_HWC = np.zeros((height, width, rgb_HWC.shape[2]), rgb_HWC.dtype)
     from_y, to_y, rows = _middle(rgb_HWC.shape[0], height, offset)
     from_x, to_x, columns = _middle(rgb_HWC.shape[1], width, offset)
-    out_HWC[to_y : to_y + rows, to_x : to_x + columns] = rgb_HWC[
-        from_y : from_y + rows, from_x : from_x + columns
-    ]
+    taken = np.s_[from_y : from_y + rows, from_x : from_x + columns]
+    out_HWC[to_y : to_y + rows, to_x : to_x + columns] = rgb_HWC[taken]
     return out_HWC
+
+
+def fit_s2v(rgb_HWC: RGB, size: Size) -> RGB:
+    """A picture as Wan2.2-S2V's official code brings the reference to `size` (width, height): its shorter side to the
+    size's shorter side, the middle cut out, black where it does not reach."""
+    return centre_crop(resize_short_side(rgb_HWC, min(size), "bilinear"), size, offset="half_even")
 
 
 def _middle(have: int, want: int, offset: str) -> tuple[int, int, int]:

@@ -142,6 +142,20 @@ def find(name_or_path: str, parts: Sequence[str] = ()) -> LocalModel:
     )
 
 
+def folder_of(name_or_path: str) -> Path | None:
+    """Where a model's folder or file is, all of it or a part, for those who need only a part; None: nowhere."""
+    if not name_or_path or "\0" in name_or_path:
+        return None
+    entry = entries().get(name_or_path)
+    repository, revision = (entry.repository, entry.revision) if entry else split_hub_id(name_or_path)
+    path = os.path.expanduser(name_or_path)
+    if entry is None and os.path.exists(path):
+        return Path(path).absolute()
+    if (entry or repository or is_model_name(name_or_path)) and (own := _own_folder(name_or_path, [])):
+        return own
+    return hub.snapshot(repository, revision) if repository is not None else None
+
+
 def local_folder(models: Path, name: str) -> Path | None:
     """`models`/`name` if that is there, and `name` is a plain name or hub id and so leads nowhere else."""
     repository, _ = split_hub_id(name)

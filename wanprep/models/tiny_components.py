@@ -129,34 +129,6 @@ def image_processor() -> Any:
     return library("transformers").CLIPImageProcessor()
 
 
-def audio_encoder(seed: int) -> Any:
-    """wav2vec 2.0 in the large XLSR form: 24 layers (25 states), norm before attention, strides 320 in all."""
-    transformers = library("transformers")
-    config = transformers.Wav2Vec2Config(
-        vocab_size=32,
-        hidden_size=AUDIO_WIDTH,
-        num_hidden_layers=24,
-        num_attention_heads=2,
-        intermediate_size=64,
-        conv_dim=(16,) * 7,
-        conv_bias=True,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-        mask_time_prob=0.0,
-        layerdrop=0.0,
-    )
-    return seeded(seed, lambda: transformers.Wav2Vec2Model(config)).eval()
-
-
-def audio_processor() -> Any:
-    """16 kHz, zero mean and unit variance over the waveform."""
-    return library("transformers").Wav2Vec2FeatureExtractor(
-        feature_size=1, sampling_rate=16_000, padding_value=0.0, do_normalize=True, return_attention_mask=True
-    )
-
-
 def vae_z16(seed: int) -> Any:
     """Wan2.1's VAE: 16 channels, strides 4x8x8."""
     return _vae(seed, 16, {})

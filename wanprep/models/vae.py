@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from wanprep.models.device import Device, Precision, torch_device, torch_dtype
 from wanprep.models.errors import ModelBroken, ModelMissing
+from wanprep.models.fingerprint import weights_fingerprint
 from wanprep.models.loading import check_safetensors, from_pretrained, load_pth, load_state
 from wanprep.models.resolve import resolve
 from wanprep.models.vae_keys import diffusers_names, inferred_config, is_official
@@ -54,6 +56,16 @@ class Vae:
     @property
     def channels(self) -> int:
         return len(self.mean_C)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of its weights by their values, hex: of an official file and of a diffusers folder of the same
+        VAE the same, in float32 and in bfloat16. Equal fingerprints code alike, but for precision.
+
+        Raises:
+            ValueError: weights were offloaded or quantised before it was asked for.
+        """
+        return weights_fingerprint(self.model.state_dict())
 
     def encoder(self, tile: int | None = None) -> VaeEncoder:
         """An encoder for one clip that comes in pieces; `tile` as in `encode`."""

@@ -13,7 +13,7 @@ from wanprep.plan import Plan
 from wanprep.report.estimate import Estimate
 from wanprep.states import State
 from wanprep.status import Status
-from wanprep.summary import RunSummary
+from wanprep.summary import RunSummary, Warned
 from wanprep.terminal import shown
 
 _SHOWN_FAILURES = 10
@@ -84,7 +84,9 @@ def print_summary(console: Console, summary: RunSummary) -> None:
     if summary.clips_too_short:
         console.print(f"{plural(summary.clips_too_short, 'clip')} shorter than timeline.min_frames left out")
     _print_failures(console, [(f.clip_id, f.stage, f.cause) for f in summary.failures], summary.failed)
-    _print_warnings(console, summary)
+    _print_warnings(
+        console, summary.warnings, summary.warnings_total, "`wanprep status STORE --json` has all"
+    )
     if summary.inputs_ignored:
         console.print(
             f"{plural(summary.inputs_ignored, 'other file')} in the folders left alone (no video by name)"
@@ -111,6 +113,7 @@ def print_status(console: Console, status: Status) -> None:
     for reason, count in status.reasons.most_common(_SHOWN_FAILURES):
         console.print(f"skipped: {shown(reason)} ({count:,})", soft_wrap=True)
     _print_failures(console, [_failure(row) for row in status.failures], len(status.failures))
+    _print_warnings(console, status.warnings, len(status.warnings), "`wanprep status STORE --json` has all")
 
 
 def _failure(row: OutcomeRecord) -> tuple[str, str, str]:
@@ -129,16 +132,16 @@ def _print_failures(console: Console, failures: Sequence[tuple[str, str, str]], 
     _more(console, len(merged))
 
 
-def _print_warnings(console: Console, summary: RunSummary) -> None:
-    if not summary.warnings_total:
+def _print_warnings(console: Console, warnings: Sequence[Warned], count: int, rest: str) -> None:
+    if not count:
         return
-    console.print(f"{plural(summary.warnings_total, 'warning')} about what is done:")
-    for row in summary.warnings[:_SHOWN_FAILURES]:
+    console.print(f"{plural(count, 'warning')} about what is done:")
+    for row in warnings[:_SHOWN_FAILURES]:
         console.print(
             f"  {shown(row.clip_id)} [dim]{shown(row.stage)}[/]: {shown(row.warning)}", soft_wrap=True
         )
-    if summary.warnings_total > _SHOWN_FAILURES:
-        console.print(f"  and {summary.warnings_total - _SHOWN_FAILURES:,} more, in the records")
+    if count > _SHOWN_FAILURES:
+        console.print(f"  and {count - _SHOWN_FAILURES:,} more: {rest}", soft_wrap=True)
 
 
 def _more(console: Console, count: int) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +172,21 @@ class StoreFiles:
             return self._bucket.read(self.path(name))
         return Path(self.path(name)).read_bytes()
 
-    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+    def read_table(
+        self, name: str, columns: list[str] | None = None, *, optional: Sequence[str] = ()
+    ) -> pa.Table:
         """A Parquet file's table.
 
+        Args:
+            columns: only these; None: all.
+            optional: and these, where the file has them.
+
         Raises:
-            StoreError: it cannot be read.
+            StoreError: it cannot be read, or lacks one of `columns`.
         """
         try:
             with self._parquet(name, whole=columns is None) as file:
-                table = file.read(columns=columns)
+                table = file.read(columns=None if columns is None else [*columns, *optional])
         except (OSError, ValueError, pa.ArrowException) as error:
             raise StoreError(f"store {self.root}: {name} cannot be read ({error})") from error
         if absent := set(columns or ()) - set(table.column_names):

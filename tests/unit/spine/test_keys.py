@@ -215,6 +215,14 @@ def test_config_fields_leave_out_what_says_so() -> None:
     assert fields["names"] == sorted(["nose", "left eye", "right eye", "mouth"])
 
 
+def test_a_field_that_came_later_enters_the_key_once_it_is_changed() -> None:
+    class Later(Config):
+        mode: str = Field(default="as before", json_schema_extra={"key": "changed"})
+
+    assert config_fields(Later()) == config_fields(Config())
+    assert config_fields(Later(mode="new")) == {**config_fields(Config()), "mode": "new"}
+
+
 def test_canonical_json_has_one_text_for_a_value() -> None:
     assert canonical_json({"b": 1, "a": {"d": 2, "c": "é"}}) == '{"a":{"c":"é","d":2},"b":1}'
     with pytest.raises(ValueError, match="JSON"):

@@ -198,6 +198,29 @@ def test_a_clip_takes_its_own_part_of_the_sound(tmp_path: Path) -> None:
     assert np.asarray(short.loudness_T)[15:] == pytest.approx(-100)
 
 
+@pytest.mark.parametrize("seconds", [1.5, 3.0])
+def test_sound_that_decides_the_length_is_whole(tmp_path: Path, seconds: float) -> None:
+    uri = wav(tmp_path / "sound.wav", sine(seconds, 300))
+    video = media(video_codec="h264", seconds=2.0)
+    stage = Audio(AudioConfig(length="sound"))
+
+    def of(start: float, end: float) -> AudioRecord:
+        facts = {"start": start, "end": end, "fps": 16.0, "frames": round((end - start) * 16)}
+        clip = ClipRecord(clip_id="clip", recipe="recipe", video="clip.mp4", audio=uri, **facts)  # type: ignore[arg-type]
+        made = stage.run(ClipContext(clip, {"video": video}, tmp_path), {})
+        assert isinstance(made, AudioRecord) and len(made.loudness_T) == clip.frames
+        return made
+
+    whole = of(0.0, 2.0)
+    assert whole.seconds == seconds
+    loudness_T = np.asarray(whole.loudness_T)
+    ends = min(32, round(seconds * 16))
+    assert loudness_T[1 : ends - 1].min() > -10
+    assert ends == 32 or loudness_T[ends + 1 :].max() == -100
+    assert of(1.0, 2.0).seconds == seconds - 1.0
+    assert of(0.0, 1.0).seconds == 1.0  # a part of the video has a part of the sound
+
+
 def media(**fields: object) -> MediaRecord:
     values = {"uri": "clip.mp4", "kind": "video", "size": 1, "modified_ns": 0, "digest": "0", **fields}
     return MediaRecord(**values)  # type: ignore[arg-type]

@@ -1,11 +1,16 @@
 """A sound file is a clip when it is named, and log-mel features are never taken for speech states."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.media import write_sound, write_video
+from typer.testing import CliRunner
 
+import wanprep
 from schemas import AudioRecord
+from wanprep.cli import app
 from wanprep.errors import UsageError
 from wanprep.inputs import read_inputs
 from wanprep_infer.conditioning import coverage, unfit_reason
@@ -57,6 +62,48 @@ def test_reference_and_prompt_are_of_every_clip_that_has_none_of_its_own(tmp_pat
     assert len({clip.clip_id for clip in clips}) == 3
     (plain,) = read_inputs([sound]).clips
     assert (plain.reference, plain.prompt) == (None, None)
+
+
+def test_given_sound_is_of_every_clip_that_has_none_of_its_own(tmp_path: Path) -> None:
+    video, sound = touched(tmp_path / "pose.mp4"), touched(tmp_path / "talk.wav")
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text("video,audio\npose.mp4,\npose.mp4,other.wav\n")
+    clips = read_inputs([video, manifest], audio=sound).clips
+    assert [(clip.video, clip.audio) for clip in clips] == [
+        (video, sound),  # named, and in the manifest: one clip
+        (video, str(tmp_path / "other.wav")),
+    ]
+    (plain,) = read_inputs([video]).clips
+    assert plain.audio is None and plain.clip_id != clips[0].clip_id
+
+
+def test_given_sound_must_be_there_and_is_not_for_a_sound_file(tmp_path: Path) -> None:
+    video, sound = touched(tmp_path / "pose.mp4"), touched(tmp_path / "talk.wav")
+    with pytest.raises(UsageError, match=r"audio .*absent\.wav: there is no such file"):
+        read_inputs([video], audio=tmp_path / "absent.wav")
+    with pytest.raises(UsageError, match="audio exec://x: media are not read through exec://"):
+        read_inputs([video], audio="exec://x")
+    with pytest.raises(
+        UsageError, match=r"talk\.wav: is a sound file, and audio .*pose\.mp4 is given for it too"
+    ):
+        read_inputs([video, sound], audio=video)
+
+
+def test_run_and_plan_take_sound_for_a_video(tmp_path: Path) -> None:
+    write_video(tmp_path / "pose.mp4", 8, fps=16)
+    write_sound(tmp_path / "talk.wav", 0.5)
+    arguments = [str(tmp_path / "pose.mp4"), "--store", str(tmp_path / "store"), "--only", "audio"]
+    given = [*arguments, "--audio", str(tmp_path / "talk.wav")]
+    planned = CliRunner().invoke(app, ["plan", *given, "--json"])
+    assert planned.exit_code == 0 and json.loads(planned.stdout)["to_do"] == 1
+    ran = CliRunner().invoke(app, ["run", *given, "--engine", "inline", "--json"])
+    assert ran.exit_code == 0, ran.output
+    (clip,) = wanprep.open(str(tmp_path / "store")).clips()
+    assert clip.record.audio == str(tmp_path / "talk.wav")
+    assert clip.audio.mean_loudness > -30  # the video itself is silent
+    assert json.loads(CliRunner().invoke(app, ["plan", *given, "--json"]).stdout)["to_do"] == 0
+    wrong = CliRunner().invoke(app, ["plan", *given[1:], str(tmp_path / "talk.wav")])
+    assert isinstance(wrong.exception, UsageError)
 
 
 def test_a_reference_that_is_not_there_and_a_prompt_without_end_are_refused(tmp_path: Path) -> None:

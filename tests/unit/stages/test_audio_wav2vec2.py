@@ -16,12 +16,13 @@ from schemas import AudioRecord, ClipRecord
 from schemas.tensor import BFLOAT16
 from stages.audio import Audio, AudioConfig
 from stages.audio.normalise import WaveformStatistics
-from stages.audio.tiny import CHANNELS, LAYERS, make
 from stages.audio.wav2vec2 import Wav2Vec2Encoder
 from wanprep.errors import MediaError, UsageError
 from wanprep.key import stage_spec
 from wanprep.media.speech_frames import bucket, encoder_steps, interpolate_TLC, interpolated_length
 from wanprep.models.errors import ModelBroken, ModelOutOfMemory
+from wanprep.models.tiny_components import AUDIO_WIDTH
+from wanprep.models.tiny_wav2vec2 import LAYERS, make
 from wanprep.stage import ClipContext, Skipped
 
 torch = pytest.importorskip("torch")
@@ -136,7 +137,7 @@ def test_states_are_the_librarys_but_the_last_one_is_after_the_final_norm(
         after = model.encoder.layer_norm(last)
     blocks = list(encoder.states(sound))
     states_TLC = np.concatenate(blocks)
-    assert states_TLC.shape == (encoder_steps(len(sound)), LAYERS + 1, CHANNELS)
+    assert states_TLC.shape == (encoder_steps(len(sound)), LAYERS + 1, AUDIO_WIDTH)
     assert states_TLC.dtype == np.float32
     expected = [state[0].numpy() for state in (*output.hidden_states[:-1], output.last_hidden_state)]
     np.testing.assert_allclose(states_TLC, np.stack(expected, axis=1), atol=1e-5)
@@ -160,7 +161,7 @@ def test_a_record_holds_states_at_thirty_a_second_and_the_features_besides(
     assert (found.backend, found.states_rate, found.windows) == ("wav2vec2", 30.0, 1)
     assert (found.encoder, found.precision, found.device) == ("wav2vec2", "float32", "cpu")
     states_LTC = found.states_LTC()
-    assert states_LTC.shape == (LAYERS + 1, frames, CHANNELS)
+    assert states_LTC.shape == (LAYERS + 1, frames, AUDIO_WIDTH)
     expected = interpolate_TLC(np.concatenate(list(encoder.states(normalised(sound)))))
     np.testing.assert_allclose(states_LTC, expected.transpose(1, 0, 2), atol=2e-3)
     plain = Audio(AudioConfig()).run(
@@ -276,10 +277,10 @@ def test_a_sound_file_with_picture_and_prompt_goes_from_end_to_end(tmp_path: Pat
     found = clip.get("audio")
     assert found is not None
     frames = interpolated_length(encoder_steps(RATE))
-    assert found.states_TLC.shape == (frames, LAYERS + 1, CHANNELS)
+    assert found.states_TLC.shape == (frames, LAYERS + 1, AUDIO_WIDTH)
     assert found.states_TLC.dtype == BFLOAT16
     first_TLC = bucket(frames).of(found.states_TLC, slice(0, 80))
-    assert first_TLC.shape == (80, LAYERS + 1, CHANNELS)
+    assert first_TLC.shape == (80, LAYERS + 1, AUDIO_WIDTH)
     np.testing.assert_array_equal(first_TLC[1], found.states_TLC[2])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from helpers.media import frame_HWC, write_video
 from PIL import Image
 
@@ -43,3 +44,14 @@ def test_latents_are_stored_read_and_not_made_again(tmp_path: Path) -> None:
     assert (reference.vae, reference.latents_TCHW.shape) == ("dct-z48-v1", (1, 48, 4, 4))
     assert clips["two"].get("reference_latents") is None
     assert wanprep.run(manifest, store=store, recipe=RECIPE, engine="inline").nothing_to_do
+
+
+def test_latents_of_before_the_weights_were_told_are_read_and_kept(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", 5, size=(64, 64))
+    recipe = {"stages": {"video_latents": {"size": {"width": 64, "height": 64}}}}
+    wanprep.run(video, store=tmp_path / "store", recipe=recipe, engine="inline")
+    (file,) = (tmp_path / "store" / "artifacts" / "video_latents").glob("*.parquet")
+    pq.write_table(pq.read_table(file).drop_columns(["vae_weights"]), file)
+    (clip,) = wanprep.open(str(tmp_path / "store")).clips()
+    assert clip.video_latents.vae_weights is None and clip.video_latents.frames == 5
+    assert wanprep.run(video, store=tmp_path / "store", recipe=recipe, engine="inline").nothing_to_do

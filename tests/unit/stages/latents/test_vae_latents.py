@@ -78,6 +78,7 @@ def test_latents_are_the_vaes_raw_mean(
     assert record.latents_TCHW.dtype == np.float32
     assert record.vae == name
     assert record.vae_digest == VideoLatents(config(folders[name])).models()["vae"]
+    assert record.vae_weights == vae.fingerprint
     shown_THWC = decode_preview(record, vae=vae)
     exact_THWC = ((vae.decode(latents_CTHW).movedim(0, -1).numpy() + 1) * 127.5).round()
     assert np.abs(shown_THWC - exact_THWC).max() <= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.people import WIDTH, ScriptedEstimator, windows
+from helpers.people import HEIGHT, WIDTH, ScriptedEstimator, windows
 
 from schemas import ClipRecord
 from stages.person.estimator import EstimatorConfig
@@ -27,13 +27,17 @@ def run(tmp_path):
         stages=("skeleton", "face", "mask"),
         settings=None,
         gaps=None,
+        subject=None,
         **options,
     ):
         config = EstimatorConfig(long_side=WIDTH, **(settings or {}))
-        context = ClipContext(ClipRecord(clip_id="c", recipe="r"), {}, tmp_path)
+        clip = ClipRecord(
+            clip_id="c", recipe="r", width=WIDTH * scale, height=HEIGHT * scale, subject=subject
+        )
+        context = ClipContext(clip, {}, tmp_path)
         contexts.append(context)
         estimator = ScriptedEstimator(config, script, **options)
-        context.shared(("person", config), lambda: PersonPass(config, estimator))
+        context.shared(("person", config), lambda: PersonPass(config, estimator, clip))
         made = {
             "skeleton": Skeleton(SkeletonConfig(estimator=config, **(gaps or {}))),
             "face": Face(FaceConfig(estimator=config, **(gaps or {}))),

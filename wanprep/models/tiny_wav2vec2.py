@@ -1,4 +1,4 @@
-"""A tiny checkpoint in the layout of wav2vec2-large-xlsr-53-english: all files, all tensors, small widths."""
+"""A tiny wav2vec 2.0 in the layout of wav2vec2-large-xlsr-53-english: all files, all tensors, small widths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 from wanprep.media.speech_frames import CONVOLUTIONS, SAMPLE_RATE
+from wanprep.models.tiny_components import AUDIO_WIDTH
 
 LAYERS = 24  # as many as the real one: whoever takes 25 hidden states takes these
-CHANNELS = 32
 _LETTERS = "|'-abcdefghijklmnopqrstuvwxyz"
+_ENCODER = "wav2vec2."  # before the names of the encoder's tensors, the head's aside
 _SPECIAL = {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "unk": "<unk>"}
 
 _Weights = dict[str, npt.NDArray[np.float32]]
@@ -26,7 +27,7 @@ class Sizes:
     """Widths of a checkpoint; the real one has 24 layers of 1024, 512 in its convolutions, 4096, and 16 heads."""
 
     layers: int = LAYERS
-    channels: int = CHANNELS
+    channels: int = AUDIO_WIDTH
     convolution: int = 16
     feed_forward: int = 48
     heads: int = 4  # and groups of the positional convolution
@@ -34,10 +35,28 @@ class Sizes:
 
 
 def make(folder: Path, seed: int, sizes: Sizes = Sizes()) -> None:
-    """Writes the checkpoint into `folder`; equal seeds give equal bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the checkpoint as published, with the head that writes letters; equal seeds give equal bytes."""
     vocabulary = {token: number for number, token in enumerate([*_SPECIAL.values(), *_LETTERS])}
-    _write(folder / "config.json", _config(sizes, len(vocabulary)))
+    weights = _weights(seed, sizes, len(vocabulary))
+    _write_model(folder, sizes, "Wav2Vec2ForCTC", weights)
+    write_processor(folder)
+    _write(folder / "vocab.json", vocabulary)
+    _write(folder / "special_tokens_map.json", {f"{name}_token": token for name, token in _SPECIAL.items()})
+
+
+def write_encoder(folder: Path, seed: int, sizes: Sizes = Sizes()) -> None:
+    """Config and weights of the encoder alone, under a `Wav2Vec2Model`'s own names, as diffusers' folders have it; of
+    the same seed the same encoder as that of `make`."""
+    whole = _weights(seed, sizes, len(_SPECIAL) + len(_LETTERS))
+    encoder = {
+        name.removeprefix(_ENCODER): value for name, value in whole.items() if name.startswith(_ENCODER)
+    }
+    _write_model(folder, sizes, "Wav2Vec2Model", encoder)
+
+
+def write_processor(folder: Path) -> None:
+    """Settings of the waveform's processor: 16 kHz, zero mean and unit variance."""
+    folder.mkdir(parents=True, exist_ok=True)
     _write(
         folder / "preprocessor_config.json",
         {
@@ -50,9 +69,11 @@ def make(folder: Path, seed: int, sizes: Sizes = Sizes()) -> None:
             "sampling_rate": SAMPLE_RATE,
         },
     )
-    _write(folder / "vocab.json", vocabulary)
-    _write(folder / "special_tokens_map.json", {f"{name}_token": token for name, token in _SPECIAL.items()})
-    weights = _weights(seed, sizes, len(vocabulary))
+
+
+def _write_model(folder: Path, sizes: Sizes, architecture: str, weights: _Weights) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "config.json", _config(sizes, architecture))
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -60,9 +81,9 @@ def _write(path: Path, document: Mapping[str, object]) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def _config(sizes: Sizes, vocabulary: int) -> dict[str, object]:
+def _config(sizes: Sizes, architecture: str) -> dict[str, object]:
     return {
-        "architectures": ["Wav2Vec2ForCTC"],
+        "architectures": [architecture],
         "model_type": "wav2vec2",
         "activation_dropout": 0.05,
         "apply_spec_augment": True,
@@ -93,7 +114,7 @@ def _config(sizes: Sizes, vocabulary: int) -> dict[str, object]:
         "num_feat_extract_layers": len(CONVOLUTIONS),
         "num_hidden_layers": sizes.layers,
         "pad_token_id": 0,
-        "vocab_size": vocabulary,
+        "vocab_size": len(_SPECIAL) + len(_LETTERS),
     }
 
 
