@@ -6,13 +6,11 @@ import os
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 
 from golden import topics
 from golden.golden_file import GoldenFile
-from golden.not_built import NOT_BUILT, NotBuilt
 from golden.topic import Topic
 
 ENVIRONMENT = "WANPREP_GOLDEN"
@@ -25,11 +23,10 @@ _NO_VECTORS = ("README.md",)
 class Case:
     """One test: a case of a file, or what is wrong with the file."""
 
-    subject: str  # the topic's module, "not_built", or "unknown"
+    subject: str  # the topic's module, or "unknown"
     file: GoldenFile
     name: str = ""
     topic: Topic | None = None
-    skipped: str | None = None
     failed: str | None = None
 
     @property
@@ -51,11 +48,7 @@ def known_topics() -> dict[str, list[Topic]]:
     return found
 
 
-def discover(
-    root: Path,
-    known: Mapping[str, list[Topic]] | None = None,
-    not_built: tuple[NotBuilt, ...] = NOT_BUILT,
-) -> list[Case]:
+def discover(root: Path, known: Mapping[str, list[Topic]] | None = None) -> list[Case]:
     """All tests of a folder, in a stable order.
 
     Raises:
@@ -69,15 +62,12 @@ def discover(
     for sub_folder in present:
         for path in sorted(sub_folder.iterdir()):
             if path.name not in _NO_VECTORS:
-                found.extend(_of_file(GoldenFile(path), known, not_built))
+                found.extend(_of_file(GoldenFile(path), known))
     return found
 
 
-def _of_file(
-    file: GoldenFile, known: Mapping[str, list[Topic]], not_built: tuple[NotBuilt, ...]
-) -> Iterator[Case]:
+def _of_file(file: GoldenFile, known: Mapping[str, list[Topic]]) -> Iterator[Case]:
     mine = [(module, topic) for module, listed in known.items() for topic in listed if topic.has(file.name)]
-    waiting = [row for row in not_built if any(fnmatchcase(file.name, pattern) for pattern in row.files)]
     for module, topic in mine:
         try:
             names = list(topic.cases(file))
@@ -88,12 +78,5 @@ def _of_file(
             yield Case(module, file, name, topic)
         if not names:
             yield Case(module, file, failed=f"{file.name} holds no case")
-    if mine and waiting:
-        rows = ", ".join(row.subject for row in waiting)
-        yield Case(mine[0][0], file, "row", failed=f"{rows} is built: take its row out of not_built.py")
-    if mine or any(topic.is_companion(file.name) for listed in known.values() for topic in listed):
-        return
-    if waiting:
-        yield Case("not_built", file, skipped=f"not built yet: {waiting[0].subject}")
-    else:
+    if not mine and not any(topic.is_companion(file.name) for listed in known.values() for topic in listed):
         yield Case("unknown", file, failed=f"{file.name}: no topic knows this file")

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from golden.discovery import FOLDERS, Case, discover, known_topics
+from golden.discovery import FOLDERS, Case, discover
 from golden.golden_file import WHOLE, GoldenFile
-from golden.not_built import NOT_BUILT, NotBuilt
 from golden.topic import Topic
 
 
@@ -26,8 +25,8 @@ def check_sum(file: GoldenFile, case: str) -> None:
 SUMS = Topic(files=("s2v/sum*",), companions=("s2v/sum*.weights.safetensors",), check=check_sum)
 
 
-def found(root: Path, not_built: tuple[NotBuilt, ...] = ()) -> list[Case]:
-    return discover(root, {"sums": [SUMS]}, not_built)
+def found(root: Path) -> list[Case]:
+    return discover(root, {"sums": [SUMS]})
 
 
 @pytest.fixture
@@ -40,8 +39,6 @@ def root(tmp_path: Path) -> Path:
 def outcome(case: Case) -> str:
     if case.failed:
         return "failed"
-    if case.skipped:
-        return "skipped"
     assert case.topic is not None
     try:
         case.topic.check(case.file, case.name)
@@ -116,18 +113,6 @@ def test_pickled_arrays_are_not_loaded(root: Path) -> None:
         case.topic.check(case.file, case.name)
 
 
-def test_what_is_not_built_is_skipped_by_name_and_a_stale_row_fails(root: Path) -> None:
-    (root / "s2v/later_x.npz").write_bytes(b"")
-    rows = (NotBuilt("later things", ("s2v/later_*",)),)
-    (case,) = found(root, rows)
-    assert case.skipped == "not built yet: later things"
-    assert outcome(found(root)[0]) == "failed"
-    (root / "s2v/later_x.npz").unlink()
-    (root / "s2v/sum.json").write_text(json.dumps([{"in": [4], "out": 4}]))
-    stale = found(root, (NotBuilt("sums", ("s2v/sum*",)),))
-    assert [outcome(case) for case in stale] == ["passed", "failed"]
-
-
 def test_a_missing_companion_is_named(root: Path) -> None:
     (root / "s2v/sum.json").write_text(json.dumps([{"in": [4], "out": 4}]))
     with pytest.raises(FileNotFoundError, match=r"sum\.weights\.safetensors"):
@@ -139,18 +124,12 @@ def test_a_folder_without_vectors_is_an_error(tmp_path: Path) -> None:
         found(tmp_path)
 
 
-def test_no_row_of_the_table_is_of_a_topic() -> None:
-    patterns = {pattern for listed in known_topics().values() for topic in listed for pattern in topic.files}
-    assert not [row for row in NOT_BUILT if patterns & set(row.files)]
-
-
 def test_the_environment_variable_names_the_folder(root: Path) -> None:
     rows = [{"original_fps": 30, "total_frames": 9, "target_fps": 15, "num_sample": 4, "fixed_start": 0}]
     good, bad = [{**rows[0], "indices": [0, 2, 4, 6]}], [{**rows[0], "indices": [0, 2, 4, 7]}]
     (root / "s2v/audio_sample_indices_z9.json").write_text(json.dumps(good))
     (root / "s2v/audio_sample_indices_bad.json").write_text(json.dumps(bad))
     (root / "s2v/nobody_knows.npz").write_bytes(b"")
-    (root / "s2v/dit_q.case7.safetensors").write_bytes(b"")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(Path(__file__).parent / "test_golden.py"), "-q", "-rA"],
         env={**os.environ, "WANPREP_GOLDEN": str(root)},
@@ -165,5 +144,3 @@ def test_the_environment_variable_names_the_folder(root: Path) -> None:
     assert len(failed) == 2
     assert any("audio_sample_indices_bad.json" in line for line in failed)
     assert any("nobody_knows.npz" in line for line in failed)
-    assert "1 skipped" in done.stdout
-    assert "not built yet: S2V transformer" in done.stdout
