@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from wanprep.models import tiny_components as tiny
+from wanprep.models import tiny_wav2vec2
 from wanprep_infer.tiny.official import write_text_encoder_pth, write_vae_pth
 from wanprep_infer.tiny.s2v_weights import S2VGeometry, weights
 
@@ -25,8 +26,7 @@ def write_s2v_14b(folder: Path, seed: int) -> None:
     write_vae_pth(folder / "Wan2.1_VAE.pth", tiny.vae_z16(seed))
     write_text_encoder_pth(folder / "models_t5_umt5-xxl-enc-bf16.pth", tiny.text_encoder(seed))
     tiny.tokenizer().save_pretrained(folder / "google" / "umt5-xxl")
-    tiny.audio_encoder(seed).save_pretrained(folder / _AUDIO_FOLDER)
-    tiny.audio_processor().save_pretrained(folder / _AUDIO_FOLDER)
+    tiny_wav2vec2.make(folder / _AUDIO_FOLDER, seed)
 
 
 @tiny.quiet()
@@ -37,8 +37,8 @@ def write_s2v_14b_diffusers(folder: Path, seed: int) -> None:
     tiny.vae_z16(seed).save_pretrained(folder / "vae")
     tiny.text_encoder(seed).save_pretrained(folder / "text_encoder")
     tiny.tokenizer().save_pretrained(folder / "tokenizer")
-    tiny.audio_encoder(seed).save_pretrained(folder / "audio_encoder")
-    tiny.audio_processor().save_pretrained(folder / "audio_processor")
+    tiny_wav2vec2.write_encoder(folder / "audio_encoder", seed)
+    tiny_wav2vec2.write_processor(folder / "audio_processor")
     tiny.scheduler(flow_shift=3.0).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "WanSpeechToVideoPipeline",
