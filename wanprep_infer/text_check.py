@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from schemas import NegativeTextRecord, TextRecord
-from wanprep.errors import WanprepError
+from wanprep_infer.unfit import UnfitConditioning
 
 
-class UnfitText(WanprepError):
+class UnfitText(UnfitConditioning):
     """The text embedding is not what the model was trained with; the message says how to make one that is."""
 
 

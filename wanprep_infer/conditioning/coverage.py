@@ -11,16 +11,14 @@ from wanprep_infer.text_check import unfit_text
 
 #: Conditioning set -> the artifacts its model takes.
 CONDITIONING_SETS: dict[str, tuple[str, ...]] = {
-    "animate": ("skeleton", "face", "image_embed", "text", "reference_latents", "pose_latents"),
+    "animate": ("pose_latents", "face_crops", "reference_latents", "image_embed", "text"),
     "animate-replace": (
-        "skeleton",
-        "face",
-        "mask",
-        "background",
+        "pose_latents",
+        "face_crops",
+        "reference_latents",
         "image_embed",
         "text",
-        "reference_latents",
-        "pose_latents",
+        "replace_mask",
         "background_latents",
     ),
     "s2v": ("audio", "text", "reference_latents"),
