@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = 71  # exit status of a process that could not go on for want of memory
 SET_UP_SECONDS = 1_800.0  # the largest models load within minutes, from a network disk too
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -33,7 +33,7 @@ class OperatorWorker:
 
     def __init__(self, job: Job, number: int, ledger: Any, threads: int) -> None:
         # As little as possible happens here: Ray Data gives up the whole job when a worker dies at birth.
-        for variable in _THREAD_VARIABLES:
+        for variable in THREAD_VARIABLES:
             os.environ[variable] = str(threads)
         self._job = job
         self._number = number

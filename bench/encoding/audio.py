@@ -11,8 +11,8 @@ from bench.encoding.encoder import Encoder, Pair
 from schemas import ClipRecord
 from stages.audio import Audio, AudioConfig
 from stages.audio.states import Waveform, speech_states
-from stages.audio.tiny import Sizes, make
 from stages.audio.wav2vec2 import Wav2Vec2Encoder
+from wanprep.models.tiny_wav2vec2 import Sizes, make
 from wanprep.stage import ClipContext
 
 _RATE = 16_000

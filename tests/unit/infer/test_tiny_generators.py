@@ -256,7 +256,14 @@ def test_s2v_components_load(made: Callable[[str], Path]) -> None:
     from_pretrained(transformers.UMT5EncoderModel, folder / "text_encoder")
     assert diffusers.UniPCMultistepScheduler.from_pretrained(folder / "scheduler").config.flow_shift == 3.0
     official = made("wan2.2-s2v-14b")
-    from_pretrained(transformers.Wav2Vec2Model, official / "wav2vec2-large-xlsr-53-english")
+    alone = from_pretrained(
+        transformers.Wav2Vec2Model,
+        official / "wav2vec2-large-xlsr-53-english",
+        ignore=[r"lm_head\."],
+    ).eval()
+    with torch.inference_mode():
+        again = alone(samples, output_hidden_states=True).hidden_states
+    assert torch.equal(again[-1], states[-1]), "one encoder in both layouts"
     transformers.AutoTokenizer.from_pretrained(official / "google" / "umt5-xxl", local_files_only=True)
 
 
@@ -271,6 +278,7 @@ def test_what_the_tiny_encoders_make_fits(made: Callable[[str], Path], tmp_path:
     from stages.image_embed.tiny import write_tiny
     from stages.latents.tiny import write_wan21, write_wan22
     from stages.text.tiny import make_umt5
+    from wanprep.models.tiny_wav2vec2 import make as make_wav2vec2
 
     for make, name, components in (
         (write_tiny, "wan2.2-animate-14b", ("image_encoder",)),
@@ -283,3 +291,6 @@ def test_what_the_tiny_encoders_make_fits(made: Callable[[str], Path], tmp_path:
         make(alone, 0)
         for component in components:
             assert files(alone / component) == files(made(name) / component), (make.__name__, component)
+    sound = Path("wav2vec2-large-xlsr-53-english")
+    make_wav2vec2(tmp_path / sound, 0)
+    assert files(tmp_path / sound) == files(made("wan2.2-s2v-14b") / sound)

@@ -1,0 +1,114 @@
+"""Generation over Ray actors: the same outcomes as in one process, and what dying workers cost. One Ray for all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+pytest.importorskip("torch")
+
+import wanprep
+from wanprep.errors import UsageError, WanprepError
+from wanprep_infer.generate import generate
+from wanprep_infer.generators import registry
+from wanprep_infer.load_options import Options
+from wanprep_infer.progress import reporter
+from wanprep_infer.summary import GenerationSummary
+
+pytestmark = pytest.mark.slow
+
+PROMPTS = ("a", "b", "misfit", "once", "raise", "segfault")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_ray(plugins: None) -> Iterator[None]:
+    registry._entries.cache_clear()
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield
+    ray.shutdown()
+    registry._entries.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "clips.csv").write_text(
+        "prompt,id\n" + "".join(f"{name},{name}\n" for name in (*PROMPTS, "hang"))
+    )
+    recipe = {"stages": {"text": {"backend": "hashed-ngram"}}}
+    wanprep.run(folder / "clips.csv", store=folder / "store", recipe=recipe, engine="inline")
+    return str(folder / "store")
+
+
+def job(store: str, folder: Path, out: str, **more: Any) -> GenerationSummary:
+    model = folder / "model"
+    if not model.exists():
+        model.write_text(f"noise {folder / 'diary'}")
+    chosen: dict[str, Any] = {"engine_name": "ray", "workers": 2, **more}
+    return generate("test_noise", store=store, model=str(model), out=folder / out, **chosen)
+
+
+def videos(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.mp4")}
+
+
+def test_two_workers_make_what_one_process_makes_and_every_death_is_named(store: str, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    summary = job(store, tmp_path, "ray", clips=PROMPTS, seeds=[1], progress=reporter(stream))
+    found = {(item.clip_id, item.seed): item for item in summary.outcomes}
+    assert len(found) == len(summary.outcomes) == len(PROMPTS)
+    why = {clip: found[clip, 1].why for clip in PROMPTS}
+    assert {clip: found[clip, 1].state for clip in PROMPTS} == {
+        clip: "made" if clip in ("a", "b", "once") else "skipped" if clip == "misfit" else "failed"
+        for clip in PROMPTS
+    }
+    assert "crashed its worker twice" in str(why["segfault"])
+    assert why["raise"] == "ValueError: no good"
+    assert why["misfit"] == "is for another model: run again with that"
+    diary = (tmp_path / "diary").read_text().splitlines()
+    loads = [line for line in diary if line.startswith("load")]
+    assert len(set(loads)) == len(loads), "each worker loads once"
+    begun = [line.removeprefix("generate ") for line in diary if line.startswith("generate")]
+    assert begun.count("segfault 1") == 2 and begun.count("once 1") == 2, "a death costs one more attempt"
+    assert begun.count("a 1") == 1
+    lines = stream.getvalue().splitlines()
+    assert any(line.startswith("a--noise-s1-") and ": 8 frames, " in line for line in lines)
+
+    inline = job(store, tmp_path, "inline", seeds=[1], clips=["a", "b"], engine_name="inline", workers=None)
+    assert {item.key for item in inline.made} <= {item.key for item in summary.made}
+    ours, theirs = videos(tmp_path / "inline"), videos(tmp_path / "ray")
+    assert len(ours) == 2 and all(theirs[name] == content for name, content in ours.items())
+
+    again = job(store, tmp_path, "ray", seeds=[1], clips=["a", "b", "once"])
+    assert {item.state for item in again.outcomes} == {"already"} and len(again.outcomes) == 3
+
+
+def test_a_step_that_takes_too_long_ends_its_worker_and_is_not_tried_again(
+    store: str, tmp_path: Path
+) -> None:
+    (hung,) = job(store, tmp_path, "out", clips=["hang"], workers=1, seconds_per_step=2.0).outcomes
+    assert hung.state == "failed"
+    assert hung.why == "a step took longer than 2 s, so its worker was ended"
+    assert not list((tmp_path / "out").glob("hang*"))
+
+
+def test_what_ends_a_job_is_one_line(store: str, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("doomed")
+    with pytest.raises(WanprepError, match="workers died 2 times while they loaded"):
+        job(store, tmp_path, "out", clips=["a", "b"])
+    (tmp_path / "model").write_text("noise")
+    with pytest.raises(UsageError, match="no machine of this Ray has a GPU"):
+        job(store, tmp_path, "out", clips=["a"], options=Options(device="cuda"))
+    assert ray.is_initialized(), "the caller's Ray stays"
