@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wanprep.errors import UsageError, WanprepError
+from wanprep.exit_codes import guarded
 from wanprep.export import command as export_command
 from wanprep.models import command as models_command
 from wanprep.options import (
@@ -368,22 +369,4 @@ def _print_json(document: Any) -> None:
 
 def main(call: Callable[[], Any] = app) -> None:
     """Runs the command line; errors for people are one line on stderr."""
-    try:
-        call()
-    except UsageError as error:
-        _complain(error)
-        sys.exit(2)
-    except WanprepError as error:
-        _complain(error)
-        sys.exit(1)
-    except SystemExit as end:
-        # Typer turns Ctrl-C into this exit code.
-        if end.code == 130:
-            print("stopped; the same command goes on from here", file=sys.stderr)
-        raise
-
-
-def _complain(error: Exception) -> None:
-    from wanprep.terminal import plain
-
-    print(f"wanprep: {plain(str(error))}", file=sys.stderr)
+    guarded(call, "wanprep")

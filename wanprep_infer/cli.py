@@ -6,13 +6,12 @@ usage; 3 with `--strict` and failures; 130 stopped with Ctrl-C.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from wanprep.errors import UsageError, WanprepError
+from wanprep.exit_codes import guarded
 from wanprep_infer.commands.animate import animate
 from wanprep_infer.commands.s2v import s2v
 
@@ -30,22 +29,4 @@ app.command("s2v")(s2v)
 
 def main(call: Callable[[], Any] = app) -> None:
     """Runs the command line; errors for people are one line on stderr."""
-    try:
-        call()
-    except UsageError as error:
-        _complain(error)
-        sys.exit(2)
-    except WanprepError as error:
-        _complain(error)
-        sys.exit(1)
-    except SystemExit as end:
-        # Typer turns Ctrl-C into this exit code.
-        if end.code == 130:
-            print("stopped; the same command goes on from here", file=sys.stderr)
-        raise
-
-
-def _complain(error: Exception) -> None:
-    from wanprep.terminal import plain
-
-    print(f"wanprep-infer: {plain(str(error))}", file=sys.stderr)
+    guarded(call, "wanprep-infer")

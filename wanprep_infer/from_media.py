@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -10,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wanprep.engine.progress import Reporter
 from wanprep.errors import UsageError
 from wanprep.inputs import InputClip, read_inputs
 from wanprep.key import text_digest
-from wanprep.media.source import is_remote, local_path
 from wanprep.runner import run
 from wanprep.store.store import Store
 
@@ -30,7 +29,7 @@ class Media:
     inputs: Sequence[str]
     reference: str | None = None
     prompt: str | None = None
-    audio: str | None = None  # sound in the place of the videos' own
+    audio: str | None = None
     models: str | None = None  # folder of the encoders' checkpoints
     overrides: Sequence[str] = ()  # stage.field=value
 
@@ -51,18 +50,15 @@ def prepared(
     """
     with tempfile.TemporaryDirectory(prefix="wanprep-infer-") as scratch:
         store = keep if keep is not None else os.path.join(scratch, "store")
-        inputs = list(media.inputs)
-        if media.audio is not None:
-            inputs = [_with_audio(media, Path(scratch) / "clips.jsonl")]
-        wanted = read_inputs(inputs, reference=media.reference, prompt=media.prompt).clips
+        given: dict[str, Any] = {"reference": media.reference, "audio": media.audio, "prompt": media.prompt}
+        wanted = read_inputs(media.inputs, **given).clips
         run(
-            inputs,
+            media.inputs,
             store=store,
             preset=preset,
             overrides=media.overrides,
             models=media.models,
-            reference=media.reference,
-            prompt=media.prompt,
+            **given,
             engine="inline",
             retry_failed=True,
             progress=progress,
@@ -105,31 +101,6 @@ def _text(name: str) -> str:
         raise UsageError(
             f"--from-media {name}: is no UTF-8 text; with --tts-command give the text that is spoken"
         ) from error
-
-
-def _with_audio(media: Media, manifest: Path) -> str:
-    """A manifest of the inputs with their sound replaced."""
-    audio = str(media.audio)
-    if not is_remote(audio) and not os.path.isfile(local_path(audio)):
-        raise UsageError(f"--audio {audio}: there is no such file")
-    address = audio if is_remote(audio) else os.path.abspath(local_path(audio))
-    rows = []
-    for clip in read_inputs(media.inputs).clips:
-        if clip.video is None and clip.audio is not None:
-            raise UsageError(f"--audio {audio}: {clip.audio} is sound already; leave one of the two out")
-        given = {
-            "id": clip.clip_id,
-            "video": clip.video,
-            "reference": clip.reference,
-            "audio": address,
-            "prompt": clip.prompt,
-            "start": clip.start,
-            "end": clip.end,
-            "caption": clip.caption,
-        }
-        rows.append({name: value for name, value in given.items() if value is not None})
-    manifest.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return str(manifest)
 
 
 def _ids(store: str, wanted: Sequence[InputClip]) -> list[str]:

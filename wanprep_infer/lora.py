@@ -132,7 +132,7 @@ def attach_tensors(
     if unknown == len(tensors):
         first = next(iter(tensors), "none")
         raise ModelBroken(
-            f"{where}: none of its {len(tensors)} tensors is of a {type(model).__name__}; the first is {first}"
+            f"{where}: none of its {len(tensors)} tensors is of a part of this model; the first is {first}"
         )
     pairs: list[_Pair] = []
     differences: list[tuple[str, torch.Tensor]] = []

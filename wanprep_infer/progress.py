@@ -115,9 +115,9 @@ class _One:
 
     @property
     def place(self) -> str:
-        segment = min(self.done_segments + 1, self.segments)
-        step = min(self.done_steps - self.done_segments * self.steps, self.steps)
-        return f"segment {segment}/{self.segments}, step {max(step, 0)}/{self.steps}"
+        segment = min(self.done_segments, self.segments - 1)
+        step = min(max(self.done_steps - segment * self.steps, 0), self.steps)
+        return f"segment {segment + 1}/{self.segments}, step {step}/{self.steps}"
 
 
 class _Display(Protocol):

@@ -64,6 +64,7 @@ SHAPES = {
             "motion_encoder_dim": 64,
             "face_encoder_hidden_dim": 128,
             "face_encoder_num_heads": 4,
+            "inject_face_latents_blocks": 4,
         },
         s2v={**_SMALL_HEADS, "text_dim": TEXT_WIDTH, "audio_dim": 32, "audio_inject_layers": (0, 4, 8)},
         width=128,

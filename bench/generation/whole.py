@@ -31,16 +31,26 @@ def prepared() -> tuple[Path, Path, Path]:
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _wanprep("models", "tiny", str(models), *_ENCODERS)
+        _run("wanprep", "models", "tiny", str(models), *_ENCODERS)
         video = drawn_clip(_SECONDS)
         picture = _first_picture(video, folder / "reference.png")
         sizes = [f"{stage}.size.area={_AREA}" for stage in ("retarget", "pose_latents", "reference_latents")]
         chosen = [item for size in (*sizes, f"image_embed.area={_AREA}") for item in ("--set", size)]
-        _wanprep(
-            *("run", str(video), "--reference", str(picture), "--prompt", PROMPT, "--preset", "animate"),
+        _run(
+            *(
+                "wanprep",
+                "run",
+                str(video),
+                "--reference",
+                str(picture),
+                "--prompt",
+                PROMPT,
+                "--preset",
+                "animate",
+            ),
             *("--models", str(models), "--store", str(store), "--engine", "inline", "--strict", *chosen),
         )
-        _wanprep("export", str(store), "--to", "wan22", str(raw))
+        _run("wanprep", "export", str(store), "--to", "wan22", str(raw))
         done.touch()
     (clip,) = (path.parent for path in raw.rglob("src_pose.mp4"))
     return models, store, clip
@@ -77,17 +87,15 @@ def compared(shape: str, steps: int, device: str) -> tuple[dict[str, float], dic
 
 
 def _child(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.generation.whole", *arguments],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return done.stdout.splitlines()[-1]
+    return _run("bench.generation.whole", *arguments).splitlines()[-1]
 
 
-def _wanprep(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "wanprep", *arguments], stdout=subprocess.DEVNULL, check=True)
+def _run(*arguments: str) -> str:
+    """A module's output; what it says besides is shown when it fails."""
+    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 def _first_picture(video: Path, path: Path) -> Path:
@@ -98,10 +106,13 @@ def _first_picture(video: Path, path: Path) -> Path:
 
 def ours(model: str, store: str, raw: str, steps: int, device: Any) -> dict[str, float]:
     """Loads transformer and VAE, and generates from the store."""
+    from diffusers import AutoencoderKLWan  # noqa: F401 - the library is loaded before the clock starts, as below
+
     import wanprep
     from wanprep_infer.animate import AnimatePipeline
     from wanprep_infer.animate.settings import AnimateSettings
     from wanprep_infer.conditioning.animate import AnimateConditioning
+    from wanprep_infer.models import animate_transformer  # noqa: F401
     from wanprep_infer.pixels import to_uint8_THWC
     from wanprep_infer.video_file import VideoFile
 
@@ -129,11 +140,9 @@ def diffusers(model: str, store: str, raw: str, steps: int, device: str) -> dict
 
     started = time.perf_counter()
     library: Any = WanAnimatePipeline
-    pipeline = library.from_pretrained(
-        model, torch_dtype=torch.bfloat16 if device == "cuda" else torch.float32, local_files_only=True
-    )
-    pipeline.vae.to(torch.float32)
-    pipeline.to(device)
+    # The VAE in float32, as ours.
+    dtypes = {"vae": torch.float32, "default": torch.bfloat16 if device == "cuda" else torch.float32}
+    pipeline = library.from_pretrained(model, torch_dtype=dtypes, local_files_only=True).to(device)
     pipeline.set_progress_bar_config(disable=True)
     loaded = time.perf_counter()
     poses, faces = (_pictures(Path(raw) / name) for name in ("src_pose.mp4", "src_face.mp4"))

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
+import numpy.typing as npt
 import pytest
 import ray
 
 pytest.importorskip("torch")
+pytest.importorskip("diffusers")
 
 import wanprep
 from wanprep.errors import UsageError, WanprepError
@@ -64,6 +68,11 @@ def videos(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.mp4")}
 
 
+def frames(path: Path) -> npt.NDArray[np.float32]:
+    with av.open(str(path)) as container:
+        return np.array([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)], np.float32)
+
+
 def test_two_workers_make_what_one_process_makes_and_every_death_is_named(store: str, tmp_path: Path) -> None:
     stream = io.StringIO()
     summary = job(store, tmp_path, "ray", clips=PROMPTS, seeds=[1], progress=reporter(stream))
@@ -102,6 +111,44 @@ def test_a_step_that_takes_too_long_ends_its_worker_and_is_not_tried_again(
     assert hung.state == "failed"
     assert hung.why == "a step took longer than 2 s, so its worker was ended"
     assert not list((tmp_path / "out").glob("hang*"))
+
+
+def test_two_workers_with_a_real_model_make_what_one_process_makes(tmp_path: Path) -> None:
+    from helpers import s2v_store
+    from helpers.s2v_conditioning import latents_record
+
+    from wanprep.models.tiny_components import AUDIO_WIDTH, TEXT_WIDTH
+    from wanprep_infer.models.folder import find_generator
+    from wanprep_infer.tiny.s2v import write_s2v_14b
+
+    model = tmp_path / "tiny"
+    model.mkdir()
+    write_s2v_14b(model, 0)
+    rng = np.random.default_rng(1)
+
+    def noise(*shape: int) -> Any:
+        return rng.normal(size=shape).astype(np.float32)
+
+    vae = find_generator(str(model), "s2v").digests()["vae"]
+    records = {
+        "audio": s2v_store.audio(0.4, noise(12, 25, AUDIO_WIDTH)),
+        "text": s2v_store.text(channels=TEXT_WIDTH, states_LC=noise(3, TEXT_WIDTH)),
+        "reference_latents": latents_record(noise(16, 1, 8, 8), vae_digest=vae),
+    }
+    s2v_store.make_clip(tmp_path / "clip", records, seconds=1.0)
+    chosen: dict[str, Any] = {
+        "store": str(tmp_path / "clip" / "store"),
+        "model": model,
+        "seeds": [1, 2],
+        "settings": {"steps": 1, "guidance": 1.0, "frames_per_clip": 8},
+    }
+    spread = generate("s2v", out=tmp_path / "ray", engine_name="ray", workers=2, **chosen)
+    assert [item.state for item in spread.outcomes] == ["made", "made"], spread.outcomes
+    alone = generate("s2v", out=tmp_path / "inline", engine_name="inline", **chosen)
+    assert {item.key for item in alone.made} == {item.key for item in spread.made}
+    for name, frames_THWC in ((path.name, frames(path)) for path in (tmp_path / "inline").glob("*.mp4")):
+        # Sums of floats in another order, with another number of threads.
+        assert np.abs(frames_THWC - frames(tmp_path / "ray" / name)).mean() < 1
 
 
 def test_what_ends_a_job_is_one_line(store: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import cv2
 from pydantic import Field
 
+from wanprep.animate.replacement_ground import ground_THWC, video_at_size_THWC
 from wanprep.animate.resize import model_size
 from wanprep.errors import MediaError
 from wanprep.export.exporter import Exporter, ExportOptions, NotExportable, Written
@@ -28,7 +29,7 @@ from wanprep.export.wan22_files import (
     REFERENCE,
     TABLES,
 )
-from wanprep.export.wan22_ground import DilatedMask, StoredReplacement, backgrounds_THWC, grey_THWC
+from wanprep.export.wan22_ground import DilatedMask, StoredReplacement, grey_THWC
 from wanprep.export.wan22_pose import DrivingPose, RetargetedPose
 from wanprep.media.geometry import Size
 from wanprep.media.image import RGB, read_image
@@ -159,7 +160,8 @@ def _write_videos(
                 assert window is not None
                 masks_THW = ground.masks_THW(start, stop)
                 mask_file.add(grey_THWC(masks_THW))
-                ground_file.add(backgrounds_THWC(window, masks_THW))
+                video_THWC = video_at_size_THWC(window, (masks_THW.shape[2], masks_THW.shape[1]))
+                ground_file.add(ground_THWC(video_THWC, masks_THW))
             shown(stop - start)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from schemas import MaskRecord, ReplaceMaskRecord
-from wanprep.animate.mask_grid import augment_mask, background
+from wanprep.animate.mask_grid import augment_mask
 from wanprep.media.geometry import Size
-from wanprep.media.image import letterbox, letterbox_box
-from wanprep.media.window import Window
+from wanprep.media.image import letterbox_box
 
 Pictures = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.uint8]
@@ -55,19 +52,6 @@ class DilatedMask:
             mask_HW.view(np.uint8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST
         )
         return augment_mask(placed_HW)
-
-
-def backgrounds_THWC(window: Window, masks_THW: Masks) -> Pictures:
-    """The window's frames letterboxed to the masks' size, black where the mask is set."""
-    height, width = masks_THW.shape[1:]
-    how: Literal["area", "bilinear"] = "area" if width * height < window.width * window.height else "bilinear"
-    frames_THWC = window.rgb_THWC()
-    return np.stack(
-        [
-            background(letterbox(frame_HWC, (width, height), how), mask_HW)
-            for frame_HWC, mask_HW in zip(frames_THWC, masks_THW, strict=True)
-        ]
-    )
 
 
 def grey_THWC(masks_THW: Masks) -> Pictures:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from wanprep.animate.face_pixels import PixelRounding
+if TYPE_CHECKING:
+    from wanprep.animate.face_pixels import PixelRounding
 
 
 class AnimateSettings(BaseModel):

@@ -100,6 +100,14 @@ def run_job(
             help="Sound in the place of the video's own.", rich_help_panel=_PREPARE, show_default=False
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="What is prepared; default: what the generation needs.",
+            rich_help_panel=_PREPARE,
+            show_default=False,
+        ),
+    ] = None,
     models: Annotated[
         str | None,
         typer.Option(
@@ -182,12 +190,13 @@ def run_job(
         "--reference": reference,
         "--prompt": prompt,
         "--audio": audio,
+        "--preset": preset,
         "--models": models,
         "--set": set_,
         "--keep-store": keep_store,
         "--tts-command": tts_command,
     }
-    source = _store(kind, settings, store, from_media or [], preparing, out, phases)
+    source = _store(kind, settings, model, store, from_media or [], preparing, out, phases)
     with source as (opened, clips):
         summary = generate(
             kind,
@@ -222,6 +231,7 @@ def run_job(
 def _store(
     kind: str,
     settings: dict[str, Any],
+    model: str,
     store: str | None,
     inputs: list[str],
     preparing: dict[str, Any],
@@ -230,6 +240,7 @@ def _store(
 ) -> Iterator[tuple[str, list[str]]]:
     """The store that is named, or one made of media; and the media's clips."""
     from wanprep.errors import UsageError
+    from wanprep.models.progress import heard_by
     from wanprep_infer.from_media import Media, prepared, speech
     from wanprep_infer.generate import checked_settings
     from wanprep_infer.generators.registry import generator
@@ -243,7 +254,9 @@ def _store(
         yield store, []
         return
     chosen = generator(kind)
-    preset = chosen.preset(checked_settings(kind, settings))
+    preset = preparing["--preset"] or chosen.preset(checked_settings(kind, settings))
+    with heard_by(phases.phase):
+        chosen.model(model)  # before the work: a model that is not there is better known now
     if preparing["--tts-command"] is not None:
         inputs = speech(preparing["--tts-command"], inputs, out)
     media = Media(

@@ -27,7 +27,7 @@ def print_summary(console: Console, summary: GenerationSummary) -> None:
         length = f"{plural(outcome.frames, 'frame')} in {duration_text(outcome.seconds)}"
         say(f"[green]made[/]     {shown(_name(outcome))}  {length}")
         for warning in outcome.warnings:
-            say(f"         [yellow]look[/] {shown(warning)}")
+            say(f"         [yellow]note[/] {shown(warning)}")
     _more(console, len(made))
     _causes(console, "[yellow]skipped[/]  ", summary.of("skipped"))
     _causes(console, "[red]failed[/]   ", summary.failed)

@@ -65,10 +65,13 @@ class AnimateConditioning:
     ground: Ground | None  # None, too, when there is only one segment
 
     @classmethod
-    def from_clip(cls, clip: StoredClip, mode: Mode) -> AnimateConditioning:
+    def from_clip(cls, clip: StoredClip, mode: Mode, *, guided: bool = True) -> AnimateConditioning:
         """Reads a clip of a store, of one kept in memory or on disk alike.
 
         What depends on the model (its VAE, widths, motion encoder) is checked by the pipeline.
+
+        Args:
+            guided: take the negative prompts, where there are any; guidance of 1 or less has no use for them.
 
         Raises:
             UnfitConditioning: an artifact is missing, cannot go into any model, or does not fit the others; one
@@ -80,7 +83,8 @@ class AnimateConditioning:
             name: required(clip, name, preset)
             for name in ("pose_latents", "reference_latents", "image_embed", "text")
         }
-        found |= {name: record for name in ("negative_text", "face_motion") if (record := clip.get(name))}
+        may_be = ("negative_text", "face_motion") if guided else ("face_motion",)
+        found |= {name: record for name in may_be if (record := clip.get(name))}
         if crops := clip.get("face_crops"):
             found["face_crops"] = crops
         elif "face_motion" not in found:

@@ -22,6 +22,9 @@ from wanprep_infer.unfit import UnfitConditioning
 _AT_ONCE = 16  # frames unpacked at a time
 _MAX_FRAME = 1 << 30  # bytes of one decoded picture: this process decodes one video, not one of many
 
+# Videos as this process last saw them: while size and time stay, a file is not read through again.
+_seen: dict[str, MediaRecord] = {}
+
 
 class Ground(Protocol):
     """Where a clip's backgrounds come from."""
@@ -60,7 +63,9 @@ class VideoGround:
             UnfitConditioning: it is gone, damaged, or another file by now.
         """
         uri = clip.video or ""
-        media = scan({uri: "video"}, {})[0].get(uri) if uri else None
+        if uri:
+            _seen.update(scan({uri: "video"}, _seen)[0])
+        media = _seen.get(uri)
         trouble = "the clip names no video" if media is None else media.error and f"{uri} {media.error}"
         if media is not None and not trouble and media.digest != clip.video_digest:
             trouble = f"{uri} has changed since the clip was prepared"

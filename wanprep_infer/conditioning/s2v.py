@@ -10,17 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas import AudioRecord, ClipRecord, LatentsRecord
+from schemas import AudioRecord, LatentsRecord
 from schemas.tensor import Tensor
 from wanprep.errors import MediaError
 from wanprep.key import file_digest
 from wanprep.media.image import fit_s2v, read_image
-from wanprep.media.probe import probe
 from wanprep.media.source import is_remote, local_path
-from wanprep.media.speech_frames import STATES_RATE, VIDEO_RATE, bucket
-from wanprep.models.vae_sizes import S2V_MULTIPLE
+from wanprep.media.speech_frames import VIDEO_RATE, bucket
 from wanprep.store.clip import MissingArtifact, StoredClip
-from wanprep_infer.latents_check import unfit_latents
+from wanprep_infer.conditioning.s2v_rules import (
+    NEGATIVE_PROMPT,
+    POSE,
+    silence,
+    smallness,
+    sound_seconds,
+    unfit_audio,
+    unfit_negative,
+    unfit_pose,
+    unfit_reference,
+)
 from wanprep_infer.s2v.settings import S2VSettings
 from wanprep_infer.s2v.timing import plan_of
 from wanprep_infer.text_check import unfit_text
@@ -30,11 +38,6 @@ if TYPE_CHECKING:
     from schemas import NegativeTextRecord, TextRecord
 
 Floats = npt.NDArray[np.float32]
-
-NEGATIVE_PROMPT = "s2v"  # its name in `negative_text`
-POSE = "s2v_pose_latents"
-_LAYERS = 25  # states of a 24-layer encoder, with the first layer's input
-_SILENCE = -60.0  # dB of full scale; a quiet room's noise is louder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +75,15 @@ class S2VConditioning:
         negative: NegativeTextRecord | None = None
         if settings.guided:
             negative = _artifact(clip, "negative_text", "; or take guidance 1, which needs none")
-        _check(clip, _unfit_audio(audio) or unfit_text(text) or _unfit_reference(reference))
+        _check(clip, unfit_audio(audio) or unfit_text(text) or unfit_reference(reference))
         if negative is not None:
-            _check(clip, unfit_text(negative) or _unfit_negative(negative))
+            _check(clip, unfit_text(negative) or unfit_negative(negative))
         pose, why_no_pose = _pose(clip, settings)
         if pose is not None:
-            _check(clip, _unfit_pose(pose, reference, settings))
+            _check(clip, unfit_pose(pose, reference, settings))
         assert audio.states_TLC is not None
         record = clip.record
-        seconds, why_so_long = _sound_seconds(record, audio)
+        seconds, why_so_long = sound_seconds(record, audio)
         used = ("audio", "text", "reference_latents", *(("negative_text",) if negative else ()))
         found = cls(
             clip_id=clip.id,
@@ -96,7 +99,7 @@ class S2VConditioning:
             reference_digest=record.reference_digest,
             sound_uri=record.audio or record.video,
             sound_start=record.start,
-            warnings=(*_silence(audio), *why_so_long, *why_no_pose),
+            warnings=(*smallness(reference), *silence(audio), *why_so_long, *why_no_pose),
         )
         if not found.frames:
             raise UnfitConditioning(
@@ -205,48 +208,6 @@ def _check(clip: StoredClip, why_not: str | None) -> None:
         raise UnfitConditioning(f"clip {clip.id}: {why_not}")
 
 
-def _unfit_audio(record: AudioRecord) -> str | None:
-    if record.states_TLC is None:
-        return (
-            f"its sound was encoded by {record.backend}, which is no speech encoder, and Wan2.2-S2V takes wav2vec2 "
-            "states: run again with --set audio.backend=wav2vec2"
-        )
-    if record.states_rate != STATES_RATE:
-        return (
-            f"its sound's states come {record.states_rate:g} times a second and Wan2.2-S2V takes {STATES_RATE:g}: "
-            "run `wanprep run --preset s2v` again"
-        )
-    if not len(record.states_TLC):
-        return f"its sound of {record.seconds:.3f} s is too short for a frame; give it longer sound"
-    return None
-
-
-def _unfit_reference(record: LatentsRecord) -> str | None:
-    if why_not := unfit_latents(record, channels=16):
-        return why_not
-    size = "--set reference_latents.size.s2v_area=720896"
-    if record.fit != "s2v":
-        return (
-            f"its reference picture was fitted by the rule '{record.fit}' and Wan2.2-S2V takes s2v: "
-            f"run again with --set reference_latents.fit=s2v {size}"
-        )
-    if record.width % S2V_MULTIPLE or record.height % S2V_MULTIPLE:
-        return (
-            f"its reference latents are for {record.width}x{record.height} and Wan2.2-S2V takes multiples of "
-            f"{S2V_MULTIPLE}: run again with {size}"
-        )
-    return None
-
-
-def _unfit_negative(record: NegativeTextRecord) -> str | None:
-    if NEGATIVE_PROMPT in record.names:
-        return None
-    return (
-        f"its negative_text has no prompt '{NEGATIVE_PROMPT}' (there are: {', '.join(record.names)}): "
-        f"run again with --set negative_text.prompts=[{NEGATIVE_PROMPT}], or take guidance 1"
-    )
-
-
 def _negative_LC(record: NegativeTextRecord) -> Floats:
     return np.array(record.states_of(NEGATIVE_PROMPT), np.float32)
 
@@ -264,48 +225,3 @@ def _pose(clip: StoredClip, settings: S2VSettings) -> tuple[LatentsRecord | None
         return getattr(clip, POSE), ()
     except MissingArtifact as error:
         return None, (f"generated without pose: {str(error).removeprefix(f'clip {clip.id}: ')}",)
-
-
-def _unfit_pose(record: LatentsRecord, reference: LatentsRecord, settings: S2VSettings) -> str | None:
-    if record.backend != "vae" or record.channels != reference.channels:
-        return f"its {POSE} were made by {record.vae}, not by Wan2.1's VAE: run again with --set {POSE}.backend=vae"
-    if (record.width, record.height) != (reference.width, reference.height):
-        return (
-            f"its {POSE} are for {record.width}x{record.height} and its reference_latents for "
-            f"{reference.width}x{reference.height}: run `wanprep run` again with one size for both, or take pose none"
-        )
-    wanted = settings.frames_per_clip + 1
-    if record.segment_frames != wanted:
-        return (
-            f"its {POSE} are for clips of {record.segment_frames - 1} frames and {settings.frames_per_clip} are asked "
-            f"for: take frames_per_clip {record.segment_frames - 1}, or run `wanprep run` again with theirs"
-        )
-    starts = [clip * settings.frames_per_clip for clip in range(record.segments)]
-    if record.segment_starts != starts:
-        return f"its {POSE} do not follow each other clip by clip: run `wanprep run` again, or take pose none"
-    return None
-
-
-def _silence(audio: AudioRecord) -> tuple[str, ...]:
-    if audio.mean_loudness >= _SILENCE:
-        return ()
-    return (f"the sound is silent ({audio.mean_loudness:.0f} dB on average): lips have nothing to follow",)
-
-
-def _sound_seconds(record: ClipRecord, audio: AudioRecord) -> tuple[float, tuple[str, ...]]:
-    """How long the clip's sound is, and what to say of it.
-
-    States are made for the length of the clip's video where it has one: sound of a file of its own was cut to that, or
-    filled up with silence, which no frames are made for.
-    """
-    if record.audio is None or record.video is None or is_remote(record.audio):
-        return audio.seconds, ()
-    try:
-        found = probe(record.audio).audio
-    except (MediaError, OSError):  # it is needed for the output's sound alone, which says so
-        return audio.seconds, ()
-    seconds = audio.seconds if found is None else max(0.0, found.seconds - record.start)
-    if seconds > audio.seconds + 1 / VIDEO_RATE:
-        why = f"its sound lasts {seconds:.2f} s and its video {audio.seconds:.2f} s: the rest of the sound is not used"
-        return audio.seconds, (why,)
-    return min(seconds, audio.seconds), ()

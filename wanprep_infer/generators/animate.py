@@ -37,7 +37,7 @@ class AnimateGenerator:
     def conditioning(self, clip: StoredClip, settings: AnimateSettings) -> AnimateConditioning:
         from wanprep_infer.conditioning.animate import AnimateConditioning
 
-        return AnimateConditioning.from_clip(clip, settings.mode)
+        return AnimateConditioning.from_clip(clip, settings.mode, guided=settings.guided)
 
     def work(self, conditioning: AnimateConditioning, settings: AnimateSettings) -> Work:
         return Work(len(conditioning.segments.windows), settings.steps, conditioning.frames)

@@ -25,7 +25,8 @@ class S2VGenerator:
     name: ClassVar[str] = "s2v"
     version: ClassVar[int] = 1
     Settings: ClassVar[type[S2VSettings]] = S2VSettings
-    unkeyed: ClassVar[frozenset[str]] = frozenset()
+    # The same numbers are computed once or at every step.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"keep_keys_values"})
 
     def mode(self, settings: S2VSettings) -> str:
         return "s2v"
@@ -69,7 +70,7 @@ class S2VGenerator:
         )
 
     def preset(self, settings: S2VSettings) -> str:
-        return "s2v"
+        return "s2v-pose" if settings.pose == "required" else "s2v"
 
     def settings(self, fields: Mapping[str, Any]) -> S2VSettings:
         return S2VSettings.model_validate(dict(fields))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from wanprep_infer.memory.config import MemoryConfig
 
-# By what they cost, least first; later ways of offloading take the place of earlier ones.
+# By what they cost, least first; each takes the place of those before it.
 _OFFLOADS = ("none", "model", "group", "sequential")
+_SMALL_TILE = 256  # pixels
 
 
 def advice(config: MemoryConfig) -> str:
@@ -21,6 +22,3 @@ def advice(config: MemoryConfig) -> str:
     left += [f"--offload {name}" for name in later if name != "model"]
     left.append("a smaller picture")
     return "try " + ", then ".join(left)
-
-
-_SMALL_TILE = 256  # pixels

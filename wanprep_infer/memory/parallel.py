@@ -23,18 +23,23 @@ def begin_parallel(transformer: Any, device: torch.device) -> torch.device:
     Every process makes the same noise and holds the same latents before and after the transformer.
 
     Raises:
-        UsageError: not started by torchrun with several processes, or the heads do not come apart evenly; one sentence.
-            Later, in the transformer, when tokens do not.
+        UsageError: not started by torchrun with several processes, fewer GPUs than them, or the heads do not come
+            apart evenly; one sentence. Later, in the transformer, when tokens do not.
     """
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks < 2 or "RANK" not in os.environ:
         raise UsageError(f"parallel=ulysses: takes one process a GPU, two or more; start it as `{_HOW}`")
     check_heads(int(transformer.config.num_attention_heads), ranks)
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
+    if device.type != "cuda":
+        raise UsageError("parallel=ulysses: takes GPUs; on a CPU leave it out")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if device.index >= (there := torch.cuda.device_count()):
+        raise UsageError(
+            f"parallel=ulysses: process {device.index} has no GPU, there are {there} here; start fewer"
+        )
+    torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl")
     divide(transformer, ranks)
     return device
 

@@ -195,10 +195,12 @@ class S2VPipeline:
                 "S2VConditioning.from_clip(clip, settings)"
             )
         config: Any = self.transformer.config
-        if conditioning.audio_TLC.shape[2] != config.audio_dim:
+        layers, channels = conditioning.audio_TLC.shape[1:]
+        if (layers, channels) != (config.audio_layers, config.audio_dim):
             return (
-                f"its sound's states have {conditioning.audio_TLC.shape[2]} channels and the model takes "
-                f"{config.audio_dim}: run again with the encoder that belongs to it, --set audio.model=DIR"
+                f"its sound's states are of {layers} layers and {channels} channels and the model takes "
+                f"{config.audio_layers} and {config.audio_dim}: run again with the encoder that belongs to it, "
+                "--set audio.model=DIR"
             )
         for name, states_LC in (("text", conditioning.text_LC), ("negative_text", conditioning.negative_LC)):
             if states_LC is not None and states_LC.shape[1] != config.text_dim:

@@ -23,12 +23,20 @@ _FLOATS, _LEVELS = 1e-3, 1
 def check(file: GoldenFile, case: str) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("diffusers")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny convolutions on many threads wait for each other
+    try:
+        _check(file, case, torch)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check(file: GoldenFile, case: str, torch: Any) -> None:
     from helpers.s2v_conditioning import latents_record
 
     from wanprep_infer.conditioning.s2v import S2VConditioning
     from wanprep_infer.s2v import S2VPipeline, S2VSettings, pipeline
 
-    torch.set_num_threads(1)  # tiny convolutions on many threads wait for each other
     fields, about = file.case(case), file.metadata
     picture_HWC = fields["in.ref_image_uint8_hwc"]
     width, height = s2v_size(picture_HWC.shape[1], picture_HWC.shape[0], int(about["max_area"]))

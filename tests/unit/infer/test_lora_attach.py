@@ -19,6 +19,8 @@ from safetensors.torch import save_file  # noqa: E402
 from wanprep.models.errors import ModelBroken, ModelMissing  # noqa: E402
 from wanprep_infer.lora import Lora, attach, attach_tensors  # noqa: E402
 from wanprep_infer.lora_files import LoraSettings  # noqa: E402
+from wanprep_infer.models.animate_model import AnimateModel  # noqa: E402
+from wanprep_infer.models.animate_transformer import AnimateTransformer  # noqa: E402
 from wanprep_infer.models.s2v_transformer import WanS2VTransformer3DModel  # noqa: E402
 
 RANK = 3
@@ -53,7 +55,7 @@ def one_thread() -> Iterator[None]:
 def model() -> Any:
     """Two blocks, width 24, the layers of 14B."""
     torch.manual_seed(0)
-    made = diffusers.WanAnimateTransformer3DModel(
+    made = AnimateModel(
         num_attention_heads=2,
         attention_head_dim=12,
         text_dim=16,
@@ -187,6 +189,30 @@ def test_fused_and_beside_give_the_same_velocity(model: Any, tmp_path: Path) -> 
     beside = velocity(model)
     assert (beside - plain).abs().max() > 0.01
     torch.testing.assert_close(beside, fused, atol=1e-4, rtol=1e-4)
+
+
+def test_kept_keys_and_values_are_the_loras(model: Any, tmp_path: Path) -> None:
+    """What is computed once a segment is what diffusers' forward pass computes at each step, LoRA included; and tokens
+    from before the LoRA are not taken."""
+    transformer = AnimateTransformer(model, torch.device("cpu"), torch.float32)
+    conditions = {
+        "context_LC": noise(9, 16),
+        "image_embed_TC": noise(257, 16),
+        "pose_latents_CTHW": noise(16, 2, 4, 4),
+        "motion_TC": noise(5, 8),
+    }
+    latents, y = noise(16, 3, 4, 4), noise(20, 3, 4, 4)
+    before = transformer.prepare(**conditions)
+    bare = transformer.velocity(latents, y, 500, before)
+    attach(model, [Lora(saved(tmp_path / "l.safetensors", factors(model, official)), 0.05)])
+    tokens = transformer.prepare(**conditions)
+    first = transformer.velocity(latents, y, 500, tokens)
+    assert (first - bare).abs().max() > 0.01
+    plain = transformer.velocity_plain(latents, y, 500, **conditions)
+    torch.testing.assert_close(first, plain, atol=1e-5, rtol=1e-5)
+    assert torch.equal(transformer.velocity(latents, y, 500, tokens), first)
+    with pytest.raises(ValueError, match="LoRAs have changed"):
+        transformer.velocity(latents, y, 500, before)
 
 
 def test_two_loras_add_up_with_their_own_ranks_and_scales(model: Any, tmp_path: Path) -> None:
@@ -361,7 +387,7 @@ def test_nothing_matches(model: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelBroken) as error:
         attach(model, [Lora(saved(tmp_path / "flux.safetensors", tensors))])
     assert str(error.value) == (
-        f"LoRA {tmp_path}/flux.safetensors: none of its 2 tensors is of a WanAnimateTransformer3DModel; the first is "
+        f"LoRA {tmp_path}/flux.safetensors: none of its 2 tensors is of a part of this model; the first is "
         "double_blocks.0.img_attn.lora_A.weight"
     )
 

@@ -65,6 +65,8 @@ def test_a_stored_clip_is_mapped_and_typed(records: Mapping[str, Any], tmp_path:
     only_replace = {"replace_mask", "background_latents", "background"}
     names = set(records) - (set() if mode == "replace" else only_replace)
     assert made.keys == {name: clip.record.keys[name] for name in sorted(names)}
+    unguided = AnimateConditioning.from_clip(clip, mode, guided=False)
+    assert unguided.negative_text is None and unguided.keys.keys() == names - {"negative_text"}
     for segment in range(3):
         pose_CTHW = made.pose_latents_CTHW(segment)
         assert pose_CTHW.shape == (16, 3, 4, 6) and pose_CTHW.dtype == np.float32

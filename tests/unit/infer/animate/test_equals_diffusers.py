@@ -17,7 +17,7 @@ from wanprep_infer.conditioning import AnimateConditioning
 torch = pytest.importorskip("torch")
 
 STEPS, SEED = 3, 11
-TOLERANCE = 1e-4  # of latents whose deviation is 1; 2e-6 was seen
+TOLERANCE = 2e-5  # of latents whose deviation is 1; 2e-6 was seen
 
 
 @pytest.fixture(scope="module")

@@ -127,3 +127,11 @@ def test_a_clip_without_a_video_is_told_in_one_sentence() -> None:
 
     with pytest.raises(UnfitConditioning, match="and the clip names no video: put the file back"):
         VideoGround.open(ClipRecord(clip_id="dance", recipe="test"), stored_mask())
+
+
+def test_a_video_is_read_through_once_while_it_stays(clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    VideoGround.open(clip.record, clip.replace_mask)
+    looks: list[str] = []
+    monkeypatch.setattr("wanprep.scan.look", lambda *given: looks.append(given[0]))
+    VideoGround.open(clip.record, clip.replace_mask)
+    assert not looks

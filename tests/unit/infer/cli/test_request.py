@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import ClipRecord
+from wanprep.key import config_fields
+from wanprep_infer.generators.animate import AnimateGenerator
+from wanprep_infer.generators.s2v import S2VGenerator
 from wanprep_infer.memory.config import MemoryConfig
 from wanprep_infer.request import Request, made_from
 
@@ -82,6 +86,13 @@ def test_a_request_survives_its_way_to_a_worker(
 @given(st.permutations([("text", "aa"), ("face_crops", "bb"), ("pose_latents", "cc"), ("image_embed", "dd")]))
 def test_the_order_in_which_artifacts_are_named_is_nothing(order: list[tuple[str, str]]) -> None:
     assert request(keys=dict(order)).key == request(keys=dict(sorted(order))).key
+
+
+@pytest.mark.parametrize("generator", [AnimateGenerator(), S2VGenerator()])
+def test_settings_left_out_of_the_key_exist_and_others_are_in_it(generator: Any) -> None:
+    assert generator.unkeyed <= set(generator.Settings.model_fields)
+    assert {"steps", "shift", "guidance", "solver", "compat"}.isdisjoint(generator.unkeyed)
+    assert config_fields(generator.settings({})).keys() == generator.Settings.model_fields.keys()
 
 
 def test_names_of_files() -> None:

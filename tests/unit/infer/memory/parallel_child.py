@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 def main(animate_folder: str) -> None:
     torch.set_num_threads(1)
     torch.accelerator.device_count = lambda: 1  # diffusers divides by it, and a CPU has none
-    from test_memory_options import Animate, MemoryConfig, Speech, place, vae
+    from test_memory_options import Animate, Speech
 
+    from wanprep_infer.memory.parallel import divide
     from wanprep_infer.models.s2v_transformer import WanS2VTransformer3DModel
 
     class SpeechOfTwoHeads(Speech):
@@ -33,6 +34,7 @@ def main(animate_folder: str) -> None:
                 audio_inject_layers=(0, 1),
             ).eval()
 
+    torch.distributed.init_process_group("gloo")
     makers = {"animate": lambda: Animate(Path(animate_folder), torch.float32), "s2v": SpeechOfTwoHeads}
     for kind, make in makers.items():
         alone = make().velocities()
@@ -41,7 +43,7 @@ def main(animate_folder: str) -> None:
         generator.model.blocks[1].register_forward_hook(
             lambda _, args, out, to=lengths: to.append(out.shape[1])
         )
-        place(generator.model, vae(), MemoryConfig(parallel="ulysses"), "cpu")
+        divide(generator.model, torch.distributed.get_world_size())
         difference = float((generator.velocities() - alone).abs().max())
         size = float(alone.abs().max())
         print(json.dumps({"kind": kind, "difference": difference, "size": size, "tokens": lengths[0]}))

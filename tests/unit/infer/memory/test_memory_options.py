@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +57,34 @@ def s2v_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def vae() -> Vae:
+@cache
+def first_vae() -> Vae:
     return as_vae(tiny.vae_z16(0))
+
+
+def vae() -> Vae:
+    return deepcopy(first_vae())
 
 
 def noise(*shape: int, seed: int = 1) -> Any:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@cache
+def pristine(kind: str, folder: Path, dtype: Any) -> Any:
+    """A model loaded once, to be copied."""
+    found = find_generator(str(folder), "animate" if kind == "animate" else "s2v")
+    if kind == "animate":
+        return AnimateTransformer.load(found, device="cpu", dtype=dtype).model
+    return load_s2v_transformer(found, device="cpu", dtype=dtype)
+
+
 class Animate:
     """The tiny transformer with a clip of two latent frames."""
 
     def __init__(self, folder: Path, dtype: Any) -> None:
-        self.transformer = AnimateTransformer.load(
-            find_generator(str(folder), "animate"), device="cpu", dtype=dtype
-        )
-        self.model = self.transformer.model
+        self.model = deepcopy(pristine("animate", folder, dtype))
+        self.transformer = AnimateTransformer(self.model, torch.device("cpu"), dtype)
 
     def velocities(self) -> Any:
         """Of two steps with guidance's second branch, tokens kept; all ways into the model are gone through."""
@@ -95,7 +109,7 @@ class Speech:
     """The tiny S2V transformer with a second clip of two latent frames."""
 
     def __init__(self, folder: Path, dtype: Any) -> None:
-        self.model = load_s2v_transformer(find_generator(str(folder), "s2v"), device="cpu", dtype=dtype)
+        self.model = deepcopy(pristine("s2v", folder, dtype))
 
     def velocities(self) -> Any:
         settings = self.model.config
@@ -166,6 +180,26 @@ def test_offload_changes_nothing(offload: Any, made: Callable[..., Any], poisone
     place(generator.model, vae(), MemoryConfig(offload=offload), "cpu")
     assert torch.equal(generator.velocities(), plain)
     assert poisoned[0] > 0, "nothing was brought, so nothing waited"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("weights", ["as-loaded", "fp8"])
+@pytest.mark.parametrize("offload", OFFLOADS)
+def test_offload_on_a_gpu(offload: Any, weights: Any, made: Callable[..., Any]) -> None:
+    """With streams, and weights that are truly elsewhere: the same twice, and the weights wait again afterwards."""
+    found = []
+    for config in (MemoryConfig(weights=weights), MemoryConfig(weights=weights, offload=offload)):
+        generator, coder = made(torch.bfloat16), vae()
+        place(generator.model, coder, config, "cuda")
+        if isinstance(generator, Animate):
+            generator.transformer.device = coder.device
+        found.append([generator.velocities() for _ in range(2)])
+        latents = coder.encode(noise(3, 5, 32, 32).clamp(-1, 1))
+        assert latents.device.type == coder.decode(latents).device.type == "cuda"
+    for each in (found[0][1], *found[1]):
+        torch.testing.assert_close(each, found[0][0], atol=1e-2, rtol=1e-2)
+    assert generator.model.blocks[0].attn1.to_q.weight.device.type == "cpu"
 
 
 @pytest.mark.parametrize("offload", OFFLOADS)
@@ -289,6 +323,17 @@ def test_parallel_needs_torchrun(animate_folder: Path, monkeypatch: pytest.Monke
         place(Animate(animate_folder, torch.float32).model, vae(), MemoryConfig(parallel="ulysses"), "cpu")
     assert str(error.value).startswith("parallel=ulysses: ") and "torchrun" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_parallel_takes_gpus(animate_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers divides by their number."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="takes GPUs; on a CPU leave it out"):
+        place(Animate(animate_folder, torch.float32).model, vae(), MemoryConfig(parallel="ulysses"), "cpu")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="2 heads cannot be divided among 3 GPUs; take 2 of them"):
+        place(Animate(animate_folder, torch.float32).model, vae(), MemoryConfig(parallel="ulysses"), "cpu")
 
 
 def test_options_that_do_not_go_together() -> None:

@@ -192,7 +192,8 @@ def test_clips_bound_the_video(ramp: dict[str, Any]) -> None:
             "negative_text embedding has 9 channels",
         ),
         ({"negative_LC": None}, {"guidance": 2.0}, "opened without a negative prompt"),
-        ({"audio_TLC": np.zeros((30, 25, 6), np.float32)}, {}, "6 channels and the model takes 4"),
+        ({"audio_TLC": np.zeros((30, 25, 6), np.float32)}, {}, "25 layers and 6 channels.*takes 25 and 4"),
+        ({"audio_TLC": np.zeros((30, 13, 4), np.float32)}, {}, "13 layers and 4 channels"),
         (
             {"reference": latents_record(np.zeros((48, 1, 8, 8), np.float32))},
             {},

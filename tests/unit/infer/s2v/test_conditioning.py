@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from wanprep_infer.conditioning.s2v import S2VConditioning
 from wanprep_infer.s2v.settings import S2VSettings
 from wanprep_infer.unfit import UnfitConditioning
 
+SMALL = "the video is only 64x64, by the size of its reference picture: a larger one shows more"
+
 
 def settings(**fields: Any) -> S2VSettings:
     return S2VSettings.model_validate({"frames_per_clip": 12, **fields})
@@ -39,7 +42,7 @@ def test_values_are_those_of_the_store(clip: StoredClip) -> None:
     assert found.negative_LC is not None and found.negative_LC.shape == (2, 8)
     np.testing.assert_array_equal(found.reference_latents_CTHW(), clip.reference_latents.segment_CTHW(0) / 2)
     assert (found.sound_uri, found.sound_start) == (clip.record.audio, 0.25)
-    assert found.warnings == ()
+    assert found.warnings == (SMALL,)
 
 
 def test_clips_take_the_buckets_of_the_whole_sound(clip: StoredClip) -> None:
@@ -99,6 +102,7 @@ def pose(**fields: Any) -> dict[str, Record | str]:
     return {"s2v_pose_latents": pose_record(3, 12, **fields)}
 
 
+LOGMEL = replace(audio(), backend="logmel-v1", states_TLC=None, states_rate=None)
 REFERENCE = np.zeros((16, 1, 8, 8), np.float32)
 
 
@@ -106,7 +110,7 @@ REFERENCE = np.zeros((16, 1, 8, 8), np.float32)
     ("changed", "chosen", "why"),
     [
         ({"audio": "no sound"}, {}, "audio was skipped: no sound; Wan2.2-S2V needs audio.*--preset s2v"),
-        ({"audio": audio(states_TLC=None, backend="logmel-v1")}, {}, "--set audio.backend=wav2vec2"),
+        ({"audio": LOGMEL}, {}, "--set audio.backend=wav2vec2"),
         ({"audio": audio(states_rate=25.0)}, {}, "states come 25 times a second"),
         ({"audio": audio(0.02)}, {}, "its sound of 0.020 s is too short for a frame"),
         ({"audio": audio(0.15)}, {"opening": "cut"}, "too short for a frame.*or take opening hold"),
@@ -143,9 +147,6 @@ REFERENCE = np.zeros((16, 1, 8, 8), np.float32)
 def test_what_does_not_fit_is_one_sentence(
     changed: dict[str, Record | str], chosen: dict[str, Any], why: str, tmp_path: Path
 ) -> None:
-    if changed.get("audio") and getattr(changed["audio"], "backend", "") == "logmel-v1":
-        changed = {"audio": audio(backend="logmel-v1", states_TLC=np.zeros((0, 25, 4), np.float32))}
-        object.__setattr__(changed["audio"], "states_TLC", None)
     clip = make_clip(tmp_path, records() | changed)
     with pytest.raises(UnfitConditioning, match=why) as raised:
         S2VConditioning.from_clip(clip, settings(**chosen))
@@ -169,7 +170,8 @@ def test_what_a_user_should_hear_of_is_a_warning(
     changed: dict[str, Record | str], fields: dict[str, Any], why: str, tmp_path: Path
 ) -> None:
     clip = make_clip(tmp_path, records(2.0) | changed, seconds=2.0, **fields)
-    (warning,) = S2VConditioning.from_clip(clip, settings()).warnings
+    small, warning = S2VConditioning.from_clip(clip, settings()).warnings
+    assert small == SMALL
     assert warning.startswith(why.replace("\\", ""))
 
 
@@ -192,7 +194,12 @@ def test_a_pose_of_another_length_than_the_sound_is_said(
     made = records(2.0) | {"s2v_pose_latents": pose_record(3, 12, frames=32)}
     clip = make_clip(tmp_path, made, seconds=file_seconds, video="pose.mp4")  # the clip starts at 0.25 s
     found = S2VConditioning.from_clip(clip, settings())
-    assert (found.frames, found.warnings) == (frames, warnings)
+    assert (found.frames, found.warnings) == (frames, (SMALL, *warnings))
+
+
+def test_a_reference_of_some_size_is_no_warning(tmp_path: Path) -> None:
+    large = {"reference_latents": latents_record(np.zeros((16, 1, 16, 24), np.float32))}
+    assert S2VConditioning.from_clip(make_clip(tmp_path, records() | large), settings()).warnings == ()
 
 
 def test_ten_minutes_of_sound_are_read_a_clip_at_a_time(tmp_path: Path) -> None:

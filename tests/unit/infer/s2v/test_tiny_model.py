@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ QUICK = {"steps": 1, "frames_per_clip": 8, "guidance": 3.0}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tiny convolutions on many threads wait for each other
     path = tmp_path_factory.mktemp("model") / "wan2.2-s2v-14b"
     path.mkdir()
     write_s2v_14b(path, 0)
-    return path
+    yield path
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +73,14 @@ def test_a_seed_gives_the_same_frames_again_and_another_gives_others(pipeline: S
 
 def test_first_clips_of_ten_minutes_are_made_without_the_rest(pipeline: S2VPipeline) -> None:
     settings = S2VSettings.model_validate(QUICK | {"guidance": 1.0})
-    long = given(pipeline, 600.0, settings, pose=pose_record(2, 8, vae_weights=pipeline.vae.fingerprint))
+    long = given(pipeline, 600.0, settings, pose=pose_record(1, 8, vae_weights=pipeline.vae.fingerprint))
     assert long.frames == 9600
     made = pipeline.generate(long, settings, 0)
-    parts = [next(made), next(made), next(made)]  # the third has no pose any more
+    parts = [next(made), next(made)]  # the second has no pose any more
     made.close()
-    assert [part.shape[1] for part in parts] == [8, 8, 8]
-    short_settings = settings.model_copy(update={"clips": 3})
-    short = given(pipeline, 1.5, short_settings, pose=long.pose)
+    assert [part.shape[1] for part in parts] == [8, 8]
+    short_settings = settings.model_copy(update={"clips": 2})
+    short = given(pipeline, 1.0, short_settings, pose=long.pose)
     for part, again in zip(parts, pipeline.generate(short, short_settings, 0), strict=True):
         assert torch.equal(part, again)  # what comes later has no part in it
 
