@@ -17,9 +17,9 @@ from ray_jobs.board import start_board
 from ray_jobs.generation_worker import GenerationWorker
 from ray_jobs.told_errors import as_exception
 from wanprep.errors import UsageError, WanprepError
-from wanprep_infer.job import GenerationJob, Listener, Outcome, outcome_of
+from wanprep_infer.jobs.job import GenerationJob, Listener, Outcome, outcome_of
+from wanprep_infer.jobs.request import Request
 from wanprep_infer.progress import Progress
-from wanprep_infer.request import Request
 
 MAX_ATTEMPTS = (
     2  # one death may be bad luck (a killed node, another's memory); the same twice is the generation

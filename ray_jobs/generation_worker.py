@@ -18,7 +18,7 @@ from ray_jobs.worker import OUT_OF_MEMORY, SET_UP_SECONDS, THREAD_VARIABLES
 if TYPE_CHECKING:
     from ray_jobs.board import Event
     from ray_jobs.watchdog import Watchdog
-    from wanprep_infer.making import Maker
+    from wanprep_infer.jobs.making import Maker
 
 _TELL_SECONDS = 0.5  # steps are told at most this often
 _LAST_WORDS_SECONDS = 10.0
@@ -37,8 +37,8 @@ class GenerationWorker:
     def load(self) -> dict[str, Any]:
         """Loads the model; what a worker does first."""
         from ray_jobs.watchdog import Watchdog
-        from wanprep_infer.job import GenerationJob
-        from wanprep_infer.making import Maker
+        from wanprep_infer.jobs.job import GenerationJob
+        from wanprep_infer.jobs.making import Maker
 
         self._watchdog = Watchdog()
         self._watchdog.arm(SET_UP_SECONDS, lambda: None)
@@ -58,7 +58,7 @@ class GenerationWorker:
 
     def make(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """One generation."""
-        from wanprep_infer.request import Request
+        from wanprep_infer.jobs.request import Request
 
         assert self._maker is not None and self._watchdog is not None, "a worker loads first"
         request = Request.from_document(document)

@@ -18,19 +18,19 @@ from wanprep.media.source import is_remote, local_path
 from wanprep.models.progress import heard_by
 from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
-from wanprep_infer import side_car
-from wanprep_infer.clips import ALL, choose_clips
 from wanprep_infer.generators.registry import engine, engines, generator
-from wanprep_infer.job import GenerationJob, Outcome
+from wanprep_infer.jobs.clips import ALL, choose_clips
+from wanprep_infer.jobs.job import GenerationJob, Outcome
+from wanprep_infer.jobs.log import GenerationLog
+from wanprep_infer.jobs.making import already
+from wanprep_infer.jobs.plan import Common, make_requests
+from wanprep_infer.jobs.ranks import check_engine
+from wanprep_infer.jobs.request import Request
+from wanprep_infer.jobs.summary import GenerationSummary
 from wanprep_infer.load_options import Options
-from wanprep_infer.log import GenerationLog
-from wanprep_infer.making import already
-from wanprep_infer.model_size import tiny_note
-from wanprep_infer.plan import Common, make_requests
+from wanprep_infer.models.model_size import tiny_note
+from wanprep_infer.output import side_car
 from wanprep_infer.progress import Reporter, silent
-from wanprep_infer.ranks import check_engine
-from wanprep_infer.request import Request
-from wanprep_infer.summary import GenerationSummary
 
 
 def generate(

@@ -113,8 +113,8 @@ def ours(model: str, store: str, raw: str, steps: int, device: Any) -> dict[str,
     from wanprep_infer.animate.settings import AnimateSettings
     from wanprep_infer.conditioning.animate import AnimateConditioning
     from wanprep_infer.models import animate_transformer  # noqa: F401
-    from wanprep_infer.pixels import to_uint8_THWC
-    from wanprep_infer.video_file import VideoFile
+    from wanprep_infer.output.pixels import to_uint8_THWC
+    from wanprep_infer.output.video_file import VideoFile
 
     started = time.perf_counter()
     pipeline = AnimatePipeline.from_pretrained(
@@ -136,7 +136,7 @@ def diffusers(model: str, store: str, raw: str, steps: int, device: str) -> dict
     from diffusers import WanAnimatePipeline
     from PIL import Image
 
-    from wanprep_infer.video_file import VideoFile
+    from wanprep_infer.output.video_file import VideoFile
 
     started = time.perf_counter()
     library: Any = WanAnimatePipeline
@@ -171,7 +171,7 @@ def _pictures(path: Path) -> list[Any]:
 
 def main(arguments: list[str]) -> None:
     from bench.generation.steps import start
-    from wanprep_infer.memory_use import gpu_peak_bytes, process_peak_bytes
+    from wanprep_infer.jobs.memory_use import gpu_peak_bytes, process_peak_bytes
 
     name, model, store, raw, steps, device = arguments
     started = time.perf_counter()

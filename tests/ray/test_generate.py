@@ -20,9 +20,9 @@ import wanprep
 from wanprep.errors import UsageError, WanprepError
 from wanprep_infer.generate import generate
 from wanprep_infer.generators import registry
+from wanprep_infer.jobs.summary import GenerationSummary
 from wanprep_infer.load_options import Options
 from wanprep_infer.progress import reporter
-from wanprep_infer.summary import GenerationSummary
 
 pytestmark = pytest.mark.slow
 

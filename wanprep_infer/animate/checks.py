@@ -9,9 +9,9 @@ from wanprep_infer.animate.motion import Motion
 from wanprep_infer.animate.settings import AnimateSettings
 from wanprep_infer.animate.transformer import Transformer
 from wanprep_infer.conditioning.animate import AnimateConditioning
-from wanprep_infer.latents_check import unfit_latents
-from wanprep_infer.text_check import unfit_text
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.latents_check import unfit_latents
+from wanprep_infer.conditioning.text_check import unfit_text
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 TEXT_TOKENS = 512  # rows of text that the transformer takes (Wan2.2 official config)
 HIDDEN_LAYER = -2  # of CLIP's hidden states (Wan2.2 official code: the output of block 31 of 32)

@@ -176,8 +176,8 @@ def run_job(
     from wanprep.errors import UsageError
     from wanprep_infer.commands.output import print_summary
     from wanprep_infer.generate import checked_options, generate
+    from wanprep_infer.jobs.ranks import is_first
     from wanprep_infer.progress import reporter
-    from wanprep_infer.ranks import is_first
 
     loading = checked_options({**options, "memory": memory, "loras": tuple(lora or ())})
     first = is_first(loading.memory)

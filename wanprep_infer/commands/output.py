@@ -10,8 +10,8 @@ from rich.console import Console
 from wanprep.engine.progress import duration_text
 from wanprep.hints import plural, size_text
 from wanprep.terminal import shown
-from wanprep_infer.job import Outcome
-from wanprep_infer.summary import GenerationSummary
+from wanprep_infer.jobs.job import Outcome
+from wanprep_infer.jobs.summary import GenerationSummary
 
 _MOST_LINES = 50  # of videos, of skipped and of failed ones
 

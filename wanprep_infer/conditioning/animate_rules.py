@@ -7,9 +7,9 @@ from typing import Any
 
 from schemas import LatentsRecord
 from wanprep.animate.segments import segments
-from wanprep_infer.latents_check import unfit_latents
-from wanprep_infer.text_check import unfit_text
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.latents_check import unfit_latents
+from wanprep_infer.conditioning.text_check import unfit_text
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 OVERLAPS = (1, 5)  # frames that Animate's segments carry over (Wan2.2 official code, diffusers)
 _MULTIPLE = 16  # pixels: latents of 8 pixels in patches of two

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from schemas import AudioRecord, LatentsRecord, Record, TextRecord
 from wanprep.store.clip import StoredClip
-from wanprep_infer.latents_check import unfit_latents
-from wanprep_infer.text_check import unfit_text
+from wanprep_infer.conditioning.latents_check import unfit_latents
+from wanprep_infer.conditioning.text_check import unfit_text
 
 #: Conditioning set -> the artifacts its model takes.
 CONDITIONING_SETS: dict[str, tuple[str, ...]] = {

@@ -17,7 +17,7 @@ from wanprep.animate.replacement_ground import Pictures, ground_THWC, video_at_s
 from wanprep.errors import MediaError
 from wanprep.media.video import read_windows
 from wanprep.scan import scan
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 _AT_ONCE = 16  # frames unpacked at a time
 _MAX_FRAME = 1 << 30  # bytes of one decoded picture: this process decodes one video, not one of many

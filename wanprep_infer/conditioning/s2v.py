@@ -29,10 +29,10 @@ from wanprep_infer.conditioning.s2v_rules import (
     unfit_pose,
     unfit_reference,
 )
+from wanprep_infer.conditioning.text_check import unfit_text
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.s2v.settings import S2VSettings
 from wanprep_infer.s2v.timing import plan_of
-from wanprep_infer.text_check import unfit_text
-from wanprep_infer.unfit import UnfitConditioning
 
 if TYPE_CHECKING:
     from schemas import NegativeTextRecord, TextRecord

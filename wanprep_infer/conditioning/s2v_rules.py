@@ -8,7 +8,7 @@ from wanprep.media.probe import probe
 from wanprep.media.source import is_remote
 from wanprep.media.speech_frames import STATES_RATE, VIDEO_RATE
 from wanprep.models.vae_sizes import S2V_MULTIPLE
-from wanprep_infer.latents_check import unfit_latents
+from wanprep_infer.conditioning.latents_check import unfit_latents
 from wanprep_infer.s2v.settings import S2VSettings
 
 NEGATIVE_PROMPT = "s2v"  # its name in `negative_text`

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wanprep.store.clip import MissingArtifact, StoredClip
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 
 def required(clip: StoredClip, stage: str, preset: str) -> Any:

@@ -13,13 +13,13 @@ from wanprep.store.store import Store
 from wanprep_infer.animate.settings import AnimateSettings
 from wanprep_infer.generators.protocol import ModelFacts, Rounding, Work
 from wanprep_infer.load_options import Options
-from wanprep_infer.model_size import parameters
+from wanprep_infer.models.model_size import parameters
 
 if TYPE_CHECKING:
     from wanprep_infer.animate import AnimatePipeline
     from wanprep_infer.conditioning.animate import AnimateConditioning
     from wanprep_infer.lora import Lora
-    from wanprep_infer.video_file import Sound
+    from wanprep_infer.output.video_file import Sound
 
 
 class AnimateGenerator:
@@ -46,7 +46,7 @@ class AnimateGenerator:
         self, store: Store, clip: StoredClip, conditioning: AnimateConditioning, settings: AnimateSettings
     ) -> Sound | None:
         """The clip's own audio file, or the driving video's sound where it has any, as long as the clip."""
-        from wanprep_infer.video_file import Sound
+        from wanprep_infer.output.video_file import Sound
 
         record = clip.record
         uri = record.audio or (record.video if record.video and _has_sound(store, record.video) else None)

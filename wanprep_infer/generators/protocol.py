@@ -17,7 +17,7 @@ from wanprep_infer.progress import Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from wanprep_infer.video_file import Sound
+    from wanprep_infer.output.video_file import Sound
 
 Rounding = Literal["truncate", "nearest"]
 

@@ -34,7 +34,7 @@ def generator(name: str) -> Generator:
 
 
 def engine(name: str) -> Callable[..., None]:
-    """The engine function of this name; see `wanprep_infer.job.Engine`.
+    """The engine function of this name; see `wanprep_infer.jobs.job.Engine`.
 
     Raises:
         UsageError: there is none, or its module does not import.

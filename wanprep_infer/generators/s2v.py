@@ -9,14 +9,14 @@ from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
 from wanprep_infer.generators.protocol import ModelFacts, Rounding, Work
 from wanprep_infer.load_options import Options
-from wanprep_infer.model_size import parameters
+from wanprep_infer.models.model_size import parameters
 from wanprep_infer.s2v.settings import S2VSettings
 
 if TYPE_CHECKING:
     from wanprep_infer.conditioning.s2v import S2VConditioning
     from wanprep_infer.lora import Lora
+    from wanprep_infer.output.video_file import Sound
     from wanprep_infer.s2v import S2VPipeline
-    from wanprep_infer.video_file import Sound
 
 
 class S2VGenerator:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wanprep.models.device import Device, Precision, torch_device, torch_dtype
-from wanprep_infer.latents_check import unfit_latents
+from wanprep_infer.conditioning.latents_check import unfit_latents
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.progress import Progress, silent
 from wanprep_infer.s2v.decode import decode_clip
 from wanprep_infer.s2v.history import MotionHistory
 from wanprep_infer.s2v.settings import S2VSettings
 from wanprep_infer.s2v.timing import OPENING_FRAMES, S2VPlan, plan_of
-from wanprep_infer.unfit import UnfitConditioning
 
 if TYPE_CHECKING:
     import torch

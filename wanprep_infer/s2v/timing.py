@@ -17,7 +17,7 @@ from wanprep_infer.s2v.settings import S2VSettings
 
 if TYPE_CHECKING:
     from wanprep_infer.conditioning.s2v import S2VConditioning
-    from wanprep_infer.video_file import Sound
+    from wanprep_infer.output.video_file import Sound
 
 #: Frames of the first clip that the official code throws away: the still reference latent before it disturbs them.
 OPENING_FRAMES = 3
@@ -103,7 +103,7 @@ def sound_of(conditioning: S2VConditioning, settings: S2VSettings) -> Sound | No
 
     With synced, what the picture leaves out at the beginning the sound leaves out too. It ends with the picture.
     """
-    from wanprep_infer.video_file import Sound
+    from wanprep_infer.output.video_file import Sound
 
     if conditioning.sound_uri is None:
         return None

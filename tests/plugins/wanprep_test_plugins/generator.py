@@ -17,10 +17,10 @@ from wanprep.key import file_digest, text_digest
 from wanprep.models.errors import ModelMissing
 from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.generators.protocol import ModelFacts, Rounding, Work
 from wanprep_infer.load_options import Options
 from wanprep_infer.progress import Progress, silent
-from wanprep_infer.unfit import UnfitConditioning
 
 
 class NoiseSettings(BaseModel):

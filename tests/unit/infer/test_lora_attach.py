@@ -18,7 +18,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from wanprep.models.errors import ModelBroken, ModelMissing  # noqa: E402
 from wanprep_infer.lora import Lora, attach, attach_tensors  # noqa: E402
-from wanprep_infer.lora_files import LoraSettings  # noqa: E402
+from wanprep_infer.lora.files import LoraSettings  # noqa: E402
 from wanprep_infer.models.animate_model import AnimateModel  # noqa: E402
 from wanprep_infer.models.animate_transformer import AnimateTransformer  # noqa: E402
 from wanprep_infer.models.s2v_transformer import WanS2VTransformer3DModel  # noqa: E402

@@ -20,8 +20,8 @@ from safetensors.torch import save_file  # noqa: E402
 from wanprep.errors import UsageError  # noqa: E402
 from wanprep.models.errors import ModelBroken, ModelMissing  # noqa: E402
 from wanprep_infer.lora import Lora  # noqa: E402
-from wanprep_infer.lora_files import LoraSettings, find_lora, read_lora  # noqa: E402
-from wanprep_infer.lora_keys import entries, plain_name  # noqa: E402
+from wanprep_infer.lora.files import LoraSettings, find_lora, read_lora  # noqa: E402
+from wanprep_infer.lora.keys import entries, plain_name  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wanprep.errors import WanprepError
-from wanprep_infer.pixels import to_uint8_THWC
+from wanprep_infer.output.pixels import to_uint8_THWC
 
 torch = pytest.importorskip("torch")
 

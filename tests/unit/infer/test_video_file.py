@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation
 from helpers.media import frame_HWC, write_video
 
 from wanprep.errors import MediaError, WanprepError
-from wanprep_infer.video_file import Sound, VideoFile
+from wanprep_infer.output.video_file import Sound, VideoFile
 
 WIDTH, HEIGHT = 96, 64
 ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -197,7 +197,7 @@ def test_a_videos_own_sound_keeps_step_with_its_pictures(tmp_path: Path) -> None
 def test_sound_that_breaks_in_the_middle_keeps_the_pictures_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wanprep_infer import soundtrack
+    from wanprep_infer.output import soundtrack
 
     def breaking(*_: object, rate: int, **__: object) -> Iterator[np.ndarray[Any, Any]]:
         yield np.full(rate // 2, 0.5, np.float32)
@@ -253,7 +253,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from wanprep.errors import MediaError, WanprepError
-from wanprep_infer.video_file import VideoFile
+from wanprep_infer.output.video_file import VideoFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -357,7 +357,7 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_sound_is_read_no_further_than_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wanprep_infer import soundtrack
+    from wanprep_infer.output import soundtrack
 
     given = 0
 

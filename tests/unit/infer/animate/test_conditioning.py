@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from wanprep_infer.conditioning import CONDITIONING_SETS, AnimateConditioning, coverage
 from wanprep_infer.conditioning.animate import PRESETS
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 SIZE = (48, 32)
 

@@ -18,7 +18,7 @@ from wanprep.animate.replacement_ground import ground_THWC, video_at_size_THWC
 from wanprep.animate.segments import segments
 from wanprep.media.video import read_windows
 from wanprep_infer.conditioning.ground import StoredGround, VideoGround, held_pictures
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 
 class Numbered:

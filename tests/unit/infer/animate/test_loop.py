@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from wanprep_infer.animate import AnimateSettings
 from wanprep_infer.conditioning import AnimateConditioning
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 torch = pytest.importorskip("torch")
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from wanprep.models.errors import ModelMissing
 from wanprep_infer.animate import AnimatePipeline, AnimateSettings
 from wanprep_infer.conditioning import AnimateConditioning
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 torch = pytest.importorskip("torch")
 

@@ -151,7 +151,7 @@ def test_ctrl_c_exits_with_130(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wanprep_infer.inline.run", stopped)
+    monkeypatch.setattr("wanprep_infer.jobs.inline.run", stopped)
     options = ["--store", make_store("a", "b"), "--model", model, "--out", str(tmp_path / "out")]
     code, _, err = run(*options)
     assert code == 130 and "stopped; the same command goes on from here" in err

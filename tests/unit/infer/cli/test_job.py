@@ -16,9 +16,9 @@ import av
 import pytest
 
 from wanprep.errors import UsageError, WanprepError
-from wanprep_infer import making
 from wanprep_infer.generate import generate
-from wanprep_infer.summary import GenerationSummary
+from wanprep_infer.jobs import making
+from wanprep_infer.jobs.summary import GenerationSummary
 
 MakeStore = Callable[..., str]
 Diary = Callable[[], list[str]]

@@ -12,8 +12,8 @@ from schemas import ClipRecord
 from wanprep.key import config_fields
 from wanprep_infer.generators.animate import AnimateGenerator
 from wanprep_infer.generators.s2v import S2VGenerator
+from wanprep_infer.jobs.request import Request, made_from
 from wanprep_infer.memory.config import MemoryConfig
-from wanprep_infer.request import Request, made_from
 
 CLIP = ClipRecord(
     clip_id="clip", recipe="r", video="/a.mp4", video_digest="11", start=1.0, end=2.0, frames=30

@@ -15,8 +15,8 @@ from helpers.media import write_picture  # noqa: E402
 from helpers.s2v_conditioning import Hearing, Showing, conditioning, latents_record, pose_record  # noqa: E402
 
 from wanprep.media.speech_frames import bucket  # noqa: E402
+from wanprep_infer.conditioning.unfit import UnfitConditioning  # noqa: E402
 from wanprep_infer.s2v import S2VPipeline, S2VSettings, plan_of  # noqa: E402
-from wanprep_infer.unfit import UnfitConditioning  # noqa: E402
 
 QUICK = {"steps": 2, "frames_per_clip": 12, "guidance": 1.0}
 

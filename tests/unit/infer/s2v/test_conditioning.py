@@ -20,8 +20,8 @@ from wanprep.media.image import read_image
 from wanprep.media.speech_frames import bucket_TLC
 from wanprep.store.clip import StoredClip
 from wanprep_infer.conditioning.s2v import S2VConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.s2v.settings import S2VSettings
-from wanprep_infer.unfit import UnfitConditioning
 
 SMALL = "the video is only 64x64, by the size of its reference picture: a larger one shows more"
 

@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch")
 from helpers.s2v_conditioning import Hearing, Showing, conditioning, write_clicks  # noqa: E402
 
 from wanprep.media.audio import read_audio  # noqa: E402
-from wanprep_infer.pixels import to_uint8_THWC  # noqa: E402
+from wanprep_infer.output.pixels import to_uint8_THWC  # noqa: E402
+from wanprep_infer.output.video_file import VideoFile  # noqa: E402
 from wanprep_infer.s2v import S2VPipeline, S2VSettings, plan_of, sound_of  # noqa: E402
-from wanprep_infer.video_file import VideoFile  # noqa: E402
 
 FRAME = 1 / 16  # seconds
 SECONDS = 3.0

@@ -15,10 +15,10 @@ pytest.importorskip("diffusers")
 from helpers.s2v_conditioning import conditioning, latents_record, pose_record  # noqa: E402
 
 from wanprep.models.tiny_components import AUDIO_WIDTH, TEXT_WIDTH  # noqa: E402
+from wanprep_infer.conditioning.unfit import UnfitConditioning  # noqa: E402
 from wanprep_infer.memory import MemoryConfig  # noqa: E402
 from wanprep_infer.s2v import S2VPipeline, S2VSettings  # noqa: E402
 from wanprep_infer.tiny.s2v import write_s2v_14b  # noqa: E402
-from wanprep_infer.unfit import UnfitConditioning  # noqa: E402
 
 QUICK = {"steps": 1, "frames_per_clip": 8, "guidance": 3.0}
 

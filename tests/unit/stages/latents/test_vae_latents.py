@@ -28,7 +28,7 @@ from wanprep.models.vae import Vae, load_vae  # noqa: E402
 from wanprep.models.vae_preview import decode_preview  # noqa: E402
 from wanprep.models.vae_stream import VaeEncoder  # noqa: E402
 from wanprep_infer.conditioning import unfit_reason  # noqa: E402
-from wanprep_infer.latents_check import UnfitLatents, check_latents  # noqa: E402
+from wanprep_infer.conditioning.latents_check import UnfitLatents, check_latents  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)

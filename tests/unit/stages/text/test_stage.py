@@ -27,7 +27,7 @@ from wanprep.errors import UsageError
 from wanprep.recipe import load_recipe
 from wanprep.stage import ClipContext, Media, Skipped, Stage, StageConfig
 from wanprep.store.verify import verify
-from wanprep_infer.text_check import UnfitText, check_text, unfit_text
+from wanprep_infer.conditioning.text_check import UnfitText, check_text, unfit_text
 
 CHINESE = "一个穿深色西装的男人对着镜头说话，挥动双手。"
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from wanprep.errors import WanprepError
 from wanprep.media.source import reason
-from wanprep_infer.soundtrack import Sound, Soundtrack
-from wanprep_infer.whole_file import writing
+from wanprep_infer.output.soundtrack import Sound, Soundtrack
+from wanprep_infer.output.whole_file import writing
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream

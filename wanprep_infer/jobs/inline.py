@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wanprep_infer.job import GenerationJob, Listener
-from wanprep_infer.making import Maker
-from wanprep_infer.request import Request
+from wanprep_infer.jobs.job import GenerationJob, Listener
+from wanprep_infer.jobs.making import Maker
+from wanprep_infer.jobs.request import Request
 
 
 def run(job: GenerationJob, requests: Sequence[Request], listener: Listener) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wanprep.models.errors import ModelBroken, ModelMissing
 from wanprep.models.loading import check_safetensors
-from wanprep_infer.lora_keys import plain_name
+from wanprep_infer.lora.keys import plain_name
 
 if TYPE_CHECKING:
     import torch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import NegativeTextRecord, TextRecord
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 
 
 class UnfitText(UnfitConditioning):

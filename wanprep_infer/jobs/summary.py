@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from wanprep_infer.job import Outcome, State
+from wanprep_infer.jobs.job import Outcome, State
 
 STATES: tuple[State, ...] = ("made", "already", "skipped", "failed")
 

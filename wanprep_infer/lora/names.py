@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wanprep_infer.lora_keys import LoraEntry
+from wanprep_infer.lora.keys import LoraEntry
 from wanprep_infer.models.animate_keys import diffusers_names
 from wanprep_infer.models.s2v.names import official_name
 

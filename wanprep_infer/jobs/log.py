@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 from wanprep.telemetry.log import RunLog, redacted
-from wanprep_infer.job import Outcome
-from wanprep_infer.summary import STATES, GenerationSummary
+from wanprep_infer.jobs.job import Outcome
+from wanprep_infer.jobs.summary import STATES, GenerationSummary
 
 _LEVELS = {"failed": logging.WARNING}
 

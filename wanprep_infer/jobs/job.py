@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from wanprep_infer.jobs.request import Request
 from wanprep_infer.load_options import Options
 from wanprep_infer.progress import Reporter
-from wanprep_infer.request import Request
 
 State = Literal["made", "already", "skipped", "failed"]
 

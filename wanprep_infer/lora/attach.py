@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from wanprep.errors import UsageError
 from wanprep.models.digest import files_digest
 from wanprep.models.errors import ModelBroken
-from wanprep_infer.lora_files import LoraSettings, find_lora, read_lora
-from wanprep_infer.lora_keys import LoraEntry, entries
-from wanprep_infer.lora_names import Target, find_targets
+from wanprep_infer.lora.files import LoraSettings, find_lora, read_lora
+from wanprep_infer.lora.keys import LoraEntry, entries
+from wanprep_infer.lora.names import Target, find_targets
 
 if TYPE_CHECKING:
     import torch

@@ -14,11 +14,11 @@ from wanprep.key import config_fields
 from wanprep.store import layout
 from wanprep.store.clip import MissingArtifact, StoredClip
 from wanprep.store.store import Store
-from wanprep_infer.clips import with_text_of
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.generators.protocol import Generator
-from wanprep_infer.job import Outcome
-from wanprep_infer.request import Request, made_from
-from wanprep_infer.unfit import UnfitConditioning
+from wanprep_infer.jobs.clips import with_text_of
+from wanprep_infer.jobs.job import Outcome
+from wanprep_infer.jobs.request import Request, made_from
 
 _MAX_SEED = 2**63 - 1  # what torch's generators take on every device
 

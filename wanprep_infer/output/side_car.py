@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from wanprep.key import file_digest
-from wanprep_infer.request import Request
-from wanprep_infer.whole_file import writing
+from wanprep_infer.jobs.request import Request
+from wanprep_infer.output.whole_file import writing
 
 FORMAT = 1
 _MAX_BYTES = 4 << 20

@@ -14,17 +14,18 @@ from wanprep.engine.steps import one_line
 from wanprep.errors import WanprepError
 from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
-from wanprep_infer import memory_use, side_car
 from wanprep_infer.generators.protocol import Conditioning, Generator, Pipeline
 from wanprep_infer.generators.registry import generator
-from wanprep_infer.job import GenerationJob, Outcome, outcome_of
+from wanprep_infer.jobs import memory_use
+from wanprep_infer.jobs.job import GenerationJob, Outcome, outcome_of
+from wanprep_infer.jobs.plan import is_unfit, opened
+from wanprep_infer.jobs.ranks import is_first
+from wanprep_infer.jobs.request import Request
 from wanprep_infer.memory.advice import advice
 from wanprep_infer.memory.config import MemoryConfig
-from wanprep_infer.model_size import tiny_note
-from wanprep_infer.plan import is_unfit, opened
+from wanprep_infer.models.model_size import tiny_note
+from wanprep_infer.output import side_car
 from wanprep_infer.progress import Progress
-from wanprep_infer.ranks import is_first
-from wanprep_infer.request import Request
 
 if TYPE_CHECKING:
     from wanprep_infer.lora import Lora
@@ -125,8 +126,8 @@ class Maker:
         progress: Progress,
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Generates into the video file; what the side-car says of it, and warnings."""
-        from wanprep_infer.pixels import to_uint8_THWC
-        from wanprep_infer.video_file import VideoFile
+        from wanprep_infer.output.pixels import to_uint8_THWC
+        from wanprep_infer.output.video_file import VideoFile
 
         settings, chosen = self._settings, self._generator
         sound = chosen.sound(self._store, clip, conditioning, settings) if self._job.sound else None
