@@ -12,10 +12,10 @@ import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
 from schemas import Record, ReferenceSkeletonRecord, RetargetRecord, SkeletonRecord
-from stages.latents.config import SizeConfig
 from stages.person.poses import PointsKind, poses
 from stages.person.reference import people_in
 from stages.person.stage import EstimatorStage, PersonConfig
+from stages.size import SizeConfig
 from wanprep.animate.compat import Compat
 from wanprep.animate.pose import Pose, pose_of
 from wanprep.animate.retarget import Fit, fit, move

@@ -34,8 +34,6 @@ def prepared() -> tuple[Path, Path, Path]:
         _run("wanprep", "models", "tiny", str(models), *_ENCODERS)
         video = drawn_clip(_SECONDS)
         picture = _first_picture(video, folder / "reference.png")
-        sizes = [f"{stage}.size.area={_AREA}" for stage in ("retarget", "pose_latents", "reference_latents")]
-        chosen = [item for size in (*sizes, f"image_embed.area={_AREA}") for item in ("--set", size)]
         _run(
             *(
                 "wanprep",
@@ -48,7 +46,8 @@ def prepared() -> tuple[Path, Path, Path]:
                 "--preset",
                 "animate",
             ),
-            *("--models", str(models), "--store", str(store), "--engine", "inline", "--strict", *chosen),
+            *("--models", str(models), "--store", str(store), "--engine", "inline", "--strict"),
+            *("--set", f"shared.size.area={_AREA}"),
         )
         _run("wanprep", "export", str(store), "--to", "wan22", str(raw))
         done.touch()

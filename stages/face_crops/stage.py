@@ -32,7 +32,7 @@ class FaceCropsConfig(StageConfig):
         description="robust: square boxes inside the frame, smoothed, gaps filled and flagged. official: the official "
         "box of each frame by itself, stretched to a square; a clip with a frame without a face fails, as there.",
     )
-    size: int = Field(
+    side: int = Field(
         default=FACE_SIDE, ge=64, le=2048, description="Pixels a side of a crop; Animate takes 512."
     )
     sigma: float = Field(
@@ -136,20 +136,20 @@ class CropFold:
             self._blocks.add(encode_picture(kept_HWC, self._config.codec, self._config.jpeg_quality))
             gray_HW = cv2.cvtColor(kept_HWC, cv2.COLOR_RGB2GRAY)
             laplacian_HW = cv2.Laplacian(
-                enlarge(gray_HW.astype(np.uint8), box_C, self._config.size), cv2.CV_16S
+                enlarge(gray_HW.astype(np.uint8), box_C, self._config.side), cv2.CV_16S
             )
             self._sharpness_T.append([cv2.norm(laplacian_HW, cv2.NORM_L2SQR) / laplacian_HW.size])
 
     def _cut(self, rgb_HWC: RGB, box_C: npt.NDArray[np.float64]) -> RGB:
         """Source pixels around a box, or the crop where they are too many."""
         if self._config.compat == "official":
-            return cut_official(rgb_HWC, box_C, self._config.size, self._config.frame_area)
+            return cut_official(rgb_HWC, box_C, self._config.side, self._config.frame_area)
         if not box_C.any():
             return np.zeros((1, 1, 3), np.uint8)
         x0, y0 = np.floor(box_C[:2]).astype(int)
         x1, y1 = np.ceil(box_C[2:]).astype(int)
         pixels_HWC = np.ascontiguousarray(rgb_HWC[y0:y1, x0:x1])
-        side = self._config.size
+        side = self._config.side
         if is_kept_small(pixels_HWC, side):
             return pixels_HWC
         # Without averaging, pixels between the samples of a picture made smaller would be passed over.
@@ -160,7 +160,7 @@ class CropFold:
         return FaceCropsRecord(
             compat=self._config.compat,
             codec=self._config.codec,
-            size=self._config.size,
+            size=self._config.side,
             frames=len(sharpness_T),
             width=self._size[0],
             height=self._size[1],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from schemas import Record
 from schemas.image_embed import ImageEmbedRecord
@@ -14,8 +14,8 @@ from schemas.tensor import Tensor, numpy_dtype
 from stages.image_embed.checkpoint import PARTS, tower_digest
 from stages.image_embed.encoder import HIDDEN_LAYER, ImageTower
 from stages.image_embed.pixels import centre_cropped_CHW, stretched_CHW
-from wanprep.media.geometry import Size
-from wanprep.media.image import RGB, letterbox, read_image, size_by_area
+from stages.size import SizeConfig
+from wanprep.media.image import RGB, letterbox, read_image
 from wanprep.models.device import Device, Precision, check_extra, torch_device, torch_dtype
 from wanprep.models.field import model_field
 from wanprep.models.resolve import find, missing, resolve
@@ -23,6 +23,7 @@ from wanprep.stage import ClipContext, Media, Resources, Skipped, Stage, StageCo
 
 _LIBRARIES_MEMORY = 700 << 20  # bytes of torch and transformers
 _PARAMETERS = 632_000_000  # of ViT-H/14
+_MULTIPLE = 16  # pixels, of the sizes that Animate generates at
 
 Rule = Literal["animate", "replace", "stretch", "centre_crop"]
 
@@ -38,25 +39,14 @@ class ImageEmbedConfig(StageConfig):
     model: str = model_field("clip-vit-h-14", "CLIP's image tower.")
     rule: Rule = Field(
         default="animate",
-        description="animate: Wan2.2-Animate's official rule, the picture letterboxed to the size that `area` gives "
+        description="animate: Wan2.2-Animate's official rule, the picture letterboxed to the size that `size` gives "
         "it, then stretched to the square; replace: the same with the driving video's size, as in replacement mode; "
         "stretch: stretched as it is; centre_crop: its middle square, as diffusers' pipeline does.",
     )
-    area: int = Field(
-        default=832 * 480,
-        ge=1024,
-        le=8192**2,
-        description="Pixels of the generated picture, from which animate and replace take the letterbox's size; give "
-        "the latents' own. 921600 is 720p.",
-    )
-    width: int | None = Field(
-        default=None,
-        ge=16,
-        le=8192,
-        description="Pixels of the letterbox; with height, instead of area, the same for all clips.",
-    )
-    height: int | None = Field(
-        default=None, ge=16, le=8192, description="Pixels of the letterbox; with width."
+    size: SizeConfig = Field(
+        default=SizeConfig(),
+        description="Of the generated picture, from which animate and replace take the letterbox; give the latents' "
+        "own.",
     )
     precision: Precision = Field(
         default="float32", description="The encoder's numbers; Wan's official code computes in float16."
@@ -67,18 +57,6 @@ class ImageEmbedConfig(StageConfig):
     device: Device = Field(
         default="auto", description="Where the encoder runs.", json_schema_extra={"key": False}
     )
-
-    @model_validator(mode="after")
-    def _both_sides(self) -> ImageEmbedConfig:
-        if (self.width is None) != (self.height is None):
-            raise ValueError("width and height go together")
-        return self
-
-    def letterbox_size(self, width: int, height: int) -> Size:
-        """The size of a picture generated from one of the given size."""
-        if self.width is not None and self.height is not None:
-            return self.width, self.height
-        return size_by_area(width, height, self.area)
 
 
 class ImageEmbed(Stage[ImageEmbedConfig]):
@@ -137,7 +115,7 @@ class ImageEmbed(Stage[ImageEmbedConfig]):
         height, width = rgb_HWC.shape[:2]
         if self.config.rule in ("animate", "replace"):
             source = size if self.config.rule == "replace" and size else (width, height)
-            width, height = self.config.letterbox_size(*source)
+            width, height = self.config.size.of(*source, _MULTIPLE)
             rgb_HWC = letterbox(rgb_HWC, (width, height))
         return ImageEmbedRecord(
             encoder=self.config.model,

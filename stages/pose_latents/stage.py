@@ -12,9 +12,9 @@ from pydantic import Field
 from schemas import LatentsRecord, Record, RetargetRecord, SkeletonRecord
 from stages.latents.animate import SegmentsConfig, SegmentWriter
 from stages.latents.base import LatentStage
-from stages.latents.config import SizeConfig
 from stages.person.poses import PointsKind
 from stages.pose_latents.pictures import retargeted_pictures, skeleton_pictures
+from stages.size import SizeConfig
 from wanprep.animate.compat import Compat
 from wanprep.animate.segments import segments
 from wanprep.errors import UsageError

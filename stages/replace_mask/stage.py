@@ -12,8 +12,8 @@ from pydantic import Field
 from schemas import MaskRecord, Record, ReplaceMaskRecord
 from schemas.blocks import compress, pack_bits
 from schemas.replace_mask import FROM_NEIGHBOURS, NOBODY, OWN
-from stages.latents.config import SizeConfig
 from stages.replace_mask.scale import scale_mask
+from stages.size import SizeConfig
 from wanprep.animate.compat import Compat
 from wanprep.animate.mask_grid import Mask, augment_mask
 from wanprep.stage import ClipContext, Resources, Skipped, Stage, StageConfig

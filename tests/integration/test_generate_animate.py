@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,17 @@ pytestmark = pytest.mark.slow
 
 FRAMES, RATE = 11, 30
 MODELS = ("umt5-xxl", "clip-vit-h-14", "wan2.1-vae", "wan2.2-animate-14b")
-SIZE = "{area: 12288}"
 # Segments of 9 frames rather than 77, of which 11 frames need two.
 OPTIONS = [
-    f"retarget.size={SIZE}",
-    f"pose_latents.size={SIZE}",
-    f"reference_latents.size={SIZE}",
-    "image_embed.area=12288",
+    "shared.size.area=12288",
     "pose_latents.segment_frames=9",
     "pose_latents.segment_overlap=1",
 ]
-SETS = [part for option in OPTIONS for part in ("--set", option)]
+REPLACE_OPTIONS = [
+    *OPTIONS,
+    "background_latents.segment_frames=9",
+    "background_latents.segment_overlap=1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +69,11 @@ def run(main: Any, scratch: Path, *arguments: str) -> int:
     return 0
 
 
-def media(folder: Path) -> list[str]:
+def media(folder: Path, sets: Sequence[str] = OPTIONS) -> list[str]:
     return [
-        "--reference",
-        str(folder / "character.png"),
-        "--prompt",
-        "A figure waves",
-        "--models",
-        str(folder / "models"),
-        *SETS,
+        *("--reference", str(folder / "character.png"), "--prompt", "A figure waves"),
+        *("--models", str(folder / "models")),
+        *(part for option in sets for part in ("--set", option)),
     ]
 
 
@@ -140,3 +136,24 @@ def test_from_the_store_and_from_media_the_same_to_the_bit(
         assert not container.streams.audio
         quiet_THWC = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert np.array_equal(quiet_THWC, frames_THWC), "the sound changes no frame"
+
+
+def test_replacement_shows_the_driving_video_around_the_person(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clip, store = folder / "replaced.mp4", str(folder / "replace-store")
+    clip.write_bytes((folder / "clip.mp4").read_bytes())
+    prepared = ["run", str(clip), "--store", store, "--preset", "animate-replace", "--engine", "inline"]
+    assert run(wanprep_cli.main, folder / "scratch", *prepared, *media(folder, REPLACE_OPTIONS)) == 0
+    (video,) = generate(folder, "replaced", "--store", store, "--mode", "replace")
+    assert "--replace-s0-" in video.name and "2 segments of 1 step" in capfd.readouterr().err
+    about = json.loads(video.with_suffix(".json").read_text())
+    assert {"replace_mask", "background_latents"} <= set(about["made_from"]["artifacts"])
+    with av.open(str(video)) as container:
+        assert container.streams.video[0].frames == FRAMES
+        assert len(list(container.decode(video=0))) == FRAMES
+
+    clip.write_bytes(clip.read_bytes() + b"changed")
+    assert generate(folder, "replaced", "--store", store, "--mode", "replace", "--seed", "1") == [video]
+    said = capfd.readouterr().out
+    assert "has changed since the clip was prepared" in said and "0 made, 1 skipped" in said

@@ -134,7 +134,7 @@ def _image(
             f"image_embed shows the reference by the rule {embed.rule}, and diffusers crops its middle: run again "
             "with --set image_embed.rule=centre_crop, or take compat official"
         )
-    size = f"--set image_embed.width={conditioning.width} --set image_embed.height={conditioning.height}"
+    size = f"--set image_embed.size.width={conditioning.width} --set image_embed.size.height={conditioning.height}"
     if embed.rule not in _LETTERBOXED:
         return (
             f"image_embed shows the reference by the rule {embed.rule}, and the official code letterboxes it: run "

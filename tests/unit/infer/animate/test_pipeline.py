@@ -153,7 +153,10 @@ def test_the_reference_must_be_shown_by_the_rule_of_the_compat(
     image = records["image_embed"]
     cropped = opened(records, image_embed=replace(image, rule="centre_crop"))
     why = refused(pipeline, cropped)
-    assert "--set image_embed.rule=animate --set image_embed.width=48 --set image_embed.height=32" in why
+    assert (
+        "--set image_embed.rule=animate --set image_embed.size.width=48 --set image_embed.size.height=32"
+        in why
+    )
     other = opened(records, image_embed=replace(image, width=64))
     assert "letterboxed to 64x32, and the pictures are 48x32" in refused(pipeline, other)
     plain = {

@@ -80,7 +80,7 @@ def made(tmp_path: Path, add_stages: Callable[..., None]) -> Callable[..., Any]:
     video = write_video(tmp_path / "clip.mp4", FRAMES, size=(WIDTH, HEIGHT))
 
     def run(**config: Any) -> Any:
-        recipe = {"stages": {"face": {}, "face_crops": {"size": 128, **config}}}
+        recipe = {"stages": {"face": {}, "face_crops": {"side": 128, **config}}}
         return wanprep.run(video, store=tmp_path / "store", recipe=recipe, engine="inline", workers=1)
 
     return run

@@ -74,7 +74,7 @@ def run(
     folder: Path, clip_THWC: Pictures, record: FaceRecord, cuts: Iterable[int] = (), **config: Any
 ) -> FaceCropsRecord | Skipped:
     height, width = clip_THWC.shape[1:3]
-    stage = FaceCrops(FaceCropsConfig.model_validate({"size": SIZE, **config}))
+    stage = FaceCrops(FaceCropsConfig.model_validate({"side": SIZE, **config}))
     clip = ClipRecord(
         clip_id="clip", recipe="recipe", frames=len(clip_THWC), fps=FPS, width=width, height=height
     )
@@ -118,7 +118,7 @@ def test_official_crops_of_whole_runs(tmp_path: Path, case: int) -> None:
     size = clip_THWC.shape[2], clip_THWC.shape[1]
     at_TKC = (given["kp133_norm"][:, 23:91, :2] * np.array(size, np.float32)).astype(np.float32)
     record = face(at_TKC, [True] * len(at_TKC), size)
-    found = crops(tmp_path, clip_THWC, record, compat="official", size=512)
+    found = crops(tmp_path, clip_THWC, record, compat="official", side=512)
     assert found.crops_THWC().shape == tuple(given["src_face_shape"])
     np.testing.assert_array_equal(found.crops_THWC()[:, ::8, ::8], given["src_face_sub8"])
 
@@ -175,7 +175,7 @@ def test_a_larger_face_is_averaged(tmp_path: Path) -> None:
     """A pattern of single pixels turns grey; bilinear samples would pick some of them."""
     clip_THWC = np.zeros((1, HEIGHT, WIDTH, 3), np.uint8)
     clip_THWC[:, ::2, ::2] = clip_THWC[:, 1::2, 1::2] = 200
-    found = crops(tmp_path, clip_THWC, face(points(60, 20, 180, 190)[None], [True]), size=64)
+    found = crops(tmp_path, clip_THWC, face(points(60, 20, 180, 190)[None], [True]), side=64)
     assert abs(found.crops_THWC()[0].astype(int) - 100).max() < 20
 
 

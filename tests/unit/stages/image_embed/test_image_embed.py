@@ -91,7 +91,9 @@ def test_centre_crop_is_that_of_the_processor(size: tuple[int, int]) -> None:
 )
 def test_each_rule(rule: Any, size: tuple[int, int], model: str, picture: str, tmp_path: Path) -> None:
     clip = {"reference": picture, "video": "v.mp4", "width": 500, "height": 1000}
-    record = run(tmp_path, clip, model=model, rule=rule, area=144 * 96, storage="float32", device="cpu")
+    record = run(
+        tmp_path, clip, model=model, rule=rule, size={"area": 144 * 96}, storage="float32", device="cpu"
+    )
     assert isinstance(record, ImageEmbedRecord)
     assert (record.rule, record.width, record.height) == (rule, *size)
     assert (record.encoder, record.precision, record.device, record.hidden_layer) == (
@@ -120,10 +122,10 @@ def test_each_rule(rule: Any, size: tuple[int, int], model: str, picture: str, t
 
 
 def test_a_size_of_its_own(model: str, picture: str, tmp_path: Path) -> None:
-    record = run(tmp_path, {"reference": picture}, model=model, width=64, height=96)
+    record = run(tmp_path, {"reference": picture}, model=model, size={"width": 64, "height": 96})
     assert (record.width, record.height) == (64, 96)
     with pytest.raises(ValueError, match="width and height go together"):
-        ImageEmbedConfig(width=64)
+        ImageEmbedConfig(size={"width": 64})  # type: ignore[arg-type]
 
 
 def test_storage_rounds_and_nothing_else(model: str, picture: str, tmp_path: Path) -> None:
