@@ -10,7 +10,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ray_jobs import pools, session
 from ray_jobs.board import start_board
@@ -87,6 +87,19 @@ def _places(job: GenerationJob, nodes: Sequence[dict[str, float]], requests: int
     return need, pools.fit([need], nodes, [limit])[0]
 
 
+def _deaths() -> tuple[type[Exception], ...]:
+    """Errors that say that a worker is gone, and its answer with it."""
+    from ray import exceptions
+
+    return (
+        exceptions.RayActorError,
+        exceptions.WorkerCrashedError,
+        exceptions.OutOfMemoryError,  # Ray ends workers before the machine runs out
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+    )
+
+
 @dataclass
 class _Seat:
     """A worker, and what it has in hand."""
@@ -152,27 +165,37 @@ class _Pool:
 
         try:
             document = ray.get(reference)
-        except ray.exceptions.RayActorError:
+        except _deaths():
             self._died(seat)
             return
         if "error" in document:
             raise as_exception(document["error"])
-        if seat.request is not None:
+        if seat.request is None:
+            self._died_loading = 0
+        else:
+            seat.progress.end()
             self._listener.outcome(Outcome.from_document(document["outcome"]))
-        if self._waiting:
+        if self._waiting and not document.get("spent"):
             seat.request = self._waiting.popleft()
             self._seats[seat.actor.make.remote(seat.request.to_document())] = seat
-        else:
-            ray.kill(seat.actor)
+            return
+        ray.kill(seat.actor)
+        if self._waiting:
+            self._open()
 
     def _died(self, seat: _Seat) -> None:
         import ray
 
         seat.progress.end()
+        # One that is only out of reach would keep its GPU.
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.kill(seat.actor)
         request = seat.request
         if request is None:
             self._died_loading += 1
             if self._died_loading >= MAX_ATTEMPTS:
+                if self._seats:
+                    return  # those that there are go on
                 raise WanprepError(
                     f"workers died {self._died_loading} times while they loaded {self._job.model} "
                     f"(is memory short? fewer --workers need less); {_LOGS}"
@@ -180,7 +203,7 @@ class _Pool:
         else:
             tried = (request.clip_id, request.key)
             self._attempts[tried] += 1
-            cause = ray.get(self._board.verdict.remote(request.key), timeout=_BOARD_SECONDS)
+            cause = self._verdict(request.key)
             if cause is None and self._attempts[tried] >= MAX_ATTEMPTS:
                 cause = (
                     "crashed its worker twice (a fault in native code, or no memory was left; see Ray's logs)"
@@ -191,6 +214,15 @@ class _Pool:
                 self._listener.outcome(outcome_of(request, "failed", why=cause))
         if self._waiting:
             self._open()
+
+    def _verdict(self, key: str) -> str | None:
+        """Why a worker ended itself; None of one that just died, and of a board that has forgotten."""
+        import ray
+
+        try:
+            return cast("str | None", ray.get(self._board.verdict.remote(key), timeout=_BOARD_SECONDS))
+        except ray.exceptions.RayError:
+            return None
 
     def _relay(self) -> None:
         """Passes on what workers have told of their progress."""

@@ -25,7 +25,8 @@ _LAST_WORDS_SECONDS = 10.0
 
 
 class GenerationWorker:
-    """An actor. Answers are plain data: an outcome, or the error that ends the job."""
+    """An actor. Answers are plain data: an outcome, with whether another worker is to go on; or the error that ends
+    the job."""
 
     def __init__(self, job: Mapping[str, Any], number: int, board: Any, threads: int) -> None:
         for variable in THREAD_VARIABLES:
@@ -73,7 +74,7 @@ class GenerationWorker:
             return {"error": as_document(error)}
         finally:
             watched.close()
-        return {"outcome": outcome.to_document()}
+        return {"outcome": outcome.to_document(), "spent": self._maker.spent is not None}
 
 
 class WatchedProgress:

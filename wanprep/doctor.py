@@ -37,7 +37,7 @@ _PACKAGES = (
     "mediapipe",
     "ray",
 )
-_MODEL_PACKAGES = ("torch", "torchaudio", "transformers", "diffusers")
+_MODEL_PACKAGES = ("torch", "torchaudio", "transformers", "diffusers", "peft")
 _SCRATCH_BYTES = 2 << 30  # free scratch space below which long clips may not fit
 
 
@@ -95,7 +95,10 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "ok", version(name))
         except PackageNotFoundError:
             yield Finding(
-                name, "off", "not installed", "model encoders need it: pip install 'wanprep[models]'"
+                name,
+                "off",
+                "not installed",
+                "model encoders and generation need it: pip install 'wanprep[models]'",
             )
     runtimes = ("onnxruntime", "onnxruntime-gpu")
     found = [(name, here) for name in runtimes if (here := _version(name)) is not None]

@@ -17,6 +17,7 @@ from wanprep.inputs import InputClip, read_inputs
 from wanprep.key import text_digest
 from wanprep.runner import run
 from wanprep.store.store import Store
+from wanprep_infer.output.whole_file import writing
 
 _PIECE = re.compile(r"(?P<clip>.+)-s\d{4}")  # of a video that the timeline splits
 _TEXT_BYTES = 64 << 10  # to be spoken; a page has some thousand
@@ -63,7 +64,10 @@ def prepared(
             retry_failed=True,
             progress=progress,
         )
-        yield store, _ids(store, wanted)
+        made = _ids(store, wanted)
+        if not made:
+            raise UsageError("--from-media: no clip came of what was given")
+        yield store, made
 
 
 def speech(command: str, inputs: Iterable[str], out: Path) -> list[str]:
@@ -85,7 +89,10 @@ def speech(command: str, inputs: Iterable[str], out: Path) -> list[str]:
         text = _text(name)
         identity = text_digest(f"{command}\x1f{text}")
         path = out / f"{Path(name).stem}-{identity[:8]}.wav"
-        spoken.append(str(path if path.is_file() else speak(command, text, path)))
+        if not path.is_file():
+            with writing(path) as temporary:  # what a program that fails has written is not speech
+                speak(command, text, temporary)
+        spoken.append(str(path))
     return spoken
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import time
@@ -9,13 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from wanprep.engine.progress import Reporter as Phases
 from wanprep.engine.progress import silent as silent_phases
-from wanprep.errors import UsageError, WanprepError
-from wanprep.media.source import is_remote, local_path
+from wanprep.errors import WanprepError
 from wanprep.models.progress import heard_by
+from wanprep.models.registry import entries
 from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
 from wanprep_infer.generators.registry import engine, engines, generator
@@ -24,9 +23,9 @@ from wanprep_infer.jobs.job import GenerationJob, Outcome
 from wanprep_infer.jobs.log import GenerationLog
 from wanprep_infer.jobs.making import already
 from wanprep_infer.jobs.plan import Common, make_requests
-from wanprep_infer.jobs.ranks import check_engine
 from wanprep_infer.jobs.request import Request
 from wanprep_infer.jobs.summary import GenerationSummary
+from wanprep_infer.jobs.usage import check_usage, checked_settings
 from wanprep_infer.load_options import Options
 from wanprep_infer.models.model_size import tiny_note
 from wanprep_infer.output import side_car
@@ -39,8 +38,8 @@ def generate(
     store: str | os.PathLike[str],
     model: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    clips: Iterable[str] = (ALL,),
-    texts_of: Iterable[str] = (),
+    clips: str | Iterable[str] = ALL,
+    texts_of: str | Iterable[str] = (),
     seeds: Sequence[int] = (0,),
     settings: Mapping[str, Any] | None = None,
     options: Options | None = None,
@@ -88,10 +87,12 @@ def generate(
     options = options or Options()
     chosen = generator(kind)
     checked = checked_settings(kind, settings or {})
+    folder = check_usage(
+        out=out, seeds=seeds, options=options, engine_name=engine_name, workers=workers, address=address
+    )
     opened = Store.open(os.fspath(store))
     picked = choose_clips(opened, clips)
     texts: list[StoredClip | None] = [*choose_clips(opened, texts_of, "--text-of")] or [None]
-    folder = _folder(out)
     with heard_by(phases.phase):
         facts = chosen.model(os.fspath(model))
         loras = _loras(options.loras)
@@ -114,9 +115,9 @@ def generate(
         generator=kind,
         store=opened.files.root,
         out=str(folder),
-        model=os.fspath(model),
+        model=_absolute(os.fspath(model)),
         settings=checked.model_dump(mode="json"),
-        options=options,
+        options=options.model_copy(update={"loras": tuple(_absolute_lora(text) for text in options.loras)}),
         parameters=facts.parameters,
         sound=sound,
         force=force,
@@ -125,7 +126,6 @@ def generate(
         seconds_per_step=seconds_per_step,
     )
     name = _choose(engine_name, len(to_do), options, workers, address)
-    check_engine(options.memory, name)
     summary = GenerationSummary(
         run=run,
         generator=kind,
@@ -151,10 +151,11 @@ def _execute(
     log = GenerationLog(job.run)
     with log.to_file(Path(log_file) if log_file is not None else None):
         log.job_start(summary, len(to_do))
-        hears = _Hears(summary, progress, log)
+        planned = {(request.clip_id, request.key): request.segments * request.steps for request in to_do}
+        hears = _Hears(summary, progress, log, planned)
         for outcome in before:
             hears.outcome(outcome)
-        progress.job(len(to_do), sum(request.segments * request.steps for request in to_do))
+        progress.job(len(to_do), sum(planned.values()))
         try:
             if to_do:
                 _make_folder(Path(job.out))
@@ -172,54 +173,27 @@ def _execute(
 class _Hears:
     """The listener of a job."""
 
-    def __init__(self, summary: GenerationSummary, progress: Reporter, log: GenerationLog) -> None:
-        self._summary, self._log = summary, log
+    def __init__(
+        self,
+        summary: GenerationSummary,
+        progress: Reporter,
+        log: GenerationLog,
+        planned: Mapping[tuple[str, str], int],
+    ) -> None:
+        self._summary, self._log, self._planned = summary, log, planned
         self.progress = progress
 
     def outcome(self, outcome: Outcome) -> None:
         self._summary.add([outcome])
         self._log.outcome(outcome)
+        steps = self._planned.get((outcome.clip_id, outcome.key or ""))
+        if steps is not None:
+            self.progress.settled(steps, outcome.trouble)
 
 
 def _there(folder: Path, requests: Sequence[Request]) -> list[Outcome]:
     found = ((request, side_car.read_whole(folder, request)) for request in requests)
     return [already(folder, request, document) for request, document in found if document is not None]
-
-
-def checked_settings(kind: str, fields: Mapping[str, Any]) -> BaseModel:
-    """The settings of a generator with these fields, defaults for the rest.
-
-    Raises:
-        UsageError: an unknown field or a bad value.
-    """
-    try:
-        return generator(kind).settings(fields)
-    except ValidationError as error:
-        raise UsageError(_first_problem(error, kind)) from error
-
-
-def checked_options(fields: Mapping[str, Any]) -> Options:
-    """Options of these fields, defaults for the rest.
-
-    Raises:
-        UsageError: an unknown field or a bad value.
-    """
-    try:
-        return Options.model_validate(dict(fields))
-    except ValidationError as error:
-        raise UsageError(_first_problem(error, "options")) from error
-
-
-def _first_problem(error: ValidationError, what: str) -> str:
-    problem = error.errors(include_url=False)[0]
-    path = str(problem["loc"][-1]) if problem["loc"] else ""
-    if problem["type"] == "extra_forbidden":
-        return f"{what} has no setting '{path}'"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if not path:
-        return f"{what}: {message}"
-    option = "--" + path.replace("_", "-")
-    return f"{option} {problem['input']}: {message[:1].lower()}{message[1:]}"
 
 
 def _loras(given: Sequence[str]) -> list[tuple[str, float]]:
@@ -229,14 +203,17 @@ def _loras(given: Sequence[str]) -> list[tuple[str, float]]:
     return [(lora.digest(), lora.scale) for lora in parsed]
 
 
-def _folder(out: str | os.PathLike[str]) -> Path:
-    text = os.fspath(out)
-    if is_remote(text):
-        raise UsageError(f"--out {text}: videos are written to a local folder")
-    folder = Path(local_path(text))
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {text}: is a file; give a folder")
-    return folder.absolute()
+def _absolute(name: str) -> str:
+    """A model's path for processes that run elsewhere; names stay."""
+    path = os.path.expanduser(name)
+    return name if name in entries() or not os.path.exists(path) else os.path.abspath(path)
+
+
+def _absolute_lora(text: str) -> str:
+    from wanprep_infer.lora import Lora
+
+    lora = Lora.parse(text)
+    return str(dataclasses.replace(lora, path=os.path.abspath(os.path.expanduser(lora.path))))
 
 
 def _make_folder(folder: Path) -> None:
@@ -244,20 +221,14 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WanprepError(f"{folder}: cannot be made ({error.strerror})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WanprepError(f"{folder}: cannot be written; give it rights, or take another --out")
     side_car.sweep(folder)
 
 
 def _choose(name: str, to_do: int, options: Options, workers: int | None, address: str | None) -> str:
     """Inline with one GPU or none; Ray for several, for several workers, or when an address is given."""
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: at least one is needed")
     if name != "auto":
-        if address and name == "inline":
-            raise UsageError(
-                f"the inline engine runs in this process, not at {address}; leave one of the two out"
-            )
-        if name not in engines():
-            engine(name)  # says which there are
         return name
     if address:
         return "ray"

@@ -42,6 +42,13 @@ class Reporter(Progress, Protocol):
     def another(self) -> Progress:
         """A `Progress` of its own for a generation that goes on beside others."""
 
+    def settled(self, steps: int, trouble: str | None = None) -> None:
+        """A generation of the job, of `steps` steps in all, will not be tried again.
+
+        Args:
+            trouble: what became of it, when it was not made.
+        """
+
     def close(self) -> None:
         """The job is over: bars go."""
 
@@ -76,6 +83,9 @@ class _Silent:
     def another(self) -> Progress:
         return self
 
+    def settled(self, steps: int, trouble: str | None = None) -> None:
+        return None
+
     def close(self) -> None:
         return None
 
@@ -84,16 +94,24 @@ class _Whole:
     """All generations of a job, and the rate that the time left is guessed from."""
 
     def __init__(self) -> None:
-        self.generations = self.ended = 0
-        self.steps = self.done_steps = 0
+        self.announced = False
+        self.generations = self.steps = 0  # of the whole job
+        self.settled = self.settled_steps = 0  # of what will not be tried again
+        self.taken_steps = 0  # that were computed, for attempts that came to nothing too
+        self.active: list[_One] = []
         self.started: float | None = None  # the first step begins: loading a model is no step
+
+    @property
+    def done_steps(self) -> int:
+        """Steps that nobody waits for any more: an attempt that failed has done none."""
+        return self.settled_steps + sum(one.done_steps for one in self.active)
 
     @property
     def seconds_per_step(self) -> float | None:
         """None before the first step is done. With several at a time this is less than one of them takes."""
-        if self.started is None or not self.done_steps:
+        if self.started is None or not self.taken_steps:
             return None
-        return (time.monotonic() - self.started) / self.done_steps
+        return (time.monotonic() - self.started) / self.taken_steps
 
     @property
     def rate_text(self) -> str:
@@ -114,6 +132,10 @@ class _One:
         self.started = 0.0
 
     @property
+    def complete(self) -> bool:
+        return self.done_segments >= self.segments
+
+    @property
     def place(self) -> str:
         segment = min(self.done_segments, self.segments - 1)
         step = min(max(self.done_steps - segment * self.steps, 0), self.steps)
@@ -127,6 +149,8 @@ class _Display(Protocol):
 
     def ended(self, one: _One, whole: _Whole) -> None: ...
 
+    def settled(self, trouble: str | None, whole: _Whole) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -138,18 +162,20 @@ class _Track:
         self._one: _One | None = None
 
     def begin(self, label: str, segments: int, steps: int) -> None:
+        self.end()  # of one whose end was not told
         whole, one = self._whole, _One()
         one.label, one.segments, one.steps, one.started = plain(label), segments, steps, time.monotonic()
         whole.started = whole.started or one.started
-        if self._one is None and not whole.generations:  # no job was announced: this one alone
-            whole.generations, whole.steps = 1, segments * steps
+        if not whole.announced:
+            whole.generations, whole.steps = whole.generations + 1, whole.steps + segments * steps
         self._one = one
+        whole.active.append(one)
         self._display.begun(one, whole)
 
     def step(self) -> None:
         if self._one is not None:
             self._one.done_steps += 1
-            self._whole.done_steps += 1
+            self._whole.taken_steps += 1
             self._display.moved(self._one, self._whole)
 
     def segment(self, frames: int) -> None:
@@ -162,21 +188,28 @@ class _Track:
         one, self._one = self._one, None
         if one is None:
             return
-        # One that failed leaves steps undone, which nobody will do any more.
-        self._whole.steps -= max(0, one.segments * one.steps - one.done_steps)
-        self._whole.ended += 1
+        self._whole.active.remove(one)
+        if not self._whole.announced:  # nobody will say what became of it
+            self._whole.settled += 1
+            self._whole.settled_steps += one.segments * one.steps
         self._display.ended(one, self._whole)
 
 
 class _Reporter(_Track):
+    def __init__(self, display: _Display) -> None:
+        super().__init__(_Whole(), display)
+
     def job(self, generations: int, steps: int) -> None:
+        self._whole.announced = True
         self._whole.generations, self._whole.steps = generations, steps
 
     def another(self) -> Progress:
         return _Track(self._whole, self._display)
 
-    def __init__(self, display: _Display) -> None:
-        super().__init__(_Whole(), display)
+    def settled(self, steps: int, trouble: str | None = None) -> None:
+        self._whole.settled += 1
+        self._whole.settled_steps += steps
+        self._display.settled(trouble, self._whole)
 
     def close(self) -> None:
         self.end()
@@ -189,7 +222,8 @@ class _Lines:
         self._last = time.monotonic()
 
     def begun(self, one: _One, whole: _Whole) -> None:
-        of = f" ({whole.ended + 1} of {whole.generations})" if whole.generations > 1 else ""
+        number = whole.settled + len(whole.active)
+        of = f" ({number} of {whole.generations})" if whole.generations > 1 else ""
         self._say(f"{one.label}{of}: {plural(one.segments, 'segment')} of {plural(one.steps, 'step')}")
 
     def moved(self, one: _One, whole: _Whole) -> None:
@@ -197,8 +231,13 @@ class _Lines:
             self._say(f"{one.label}: {one.place}, {whole.rate_text}")
 
     def ended(self, one: _One, whole: _Whole) -> None:
-        seconds = time.monotonic() - one.started
-        self._say(f"{one.label}: {plural(one.frames, 'frame')}, {duration_text(seconds)}")
+        if one.complete:
+            seconds = time.monotonic() - one.started
+            self._say(f"{one.label}: {plural(one.frames, 'frame')}, {duration_text(seconds)}")
+
+    def settled(self, trouble: str | None, whole: _Whole) -> None:
+        if trouble is not None:
+            self._say(plain(trouble))
 
     def close(self) -> None:
         return None
@@ -240,10 +279,14 @@ class _Bars:
         task = self._tasks.pop(id(one), None)
         if task is not None:
             self._progress.remove_task(task)
+
+    def settled(self, trouble: str | None, whole: _Whole) -> None:
+        if trouble is not None:
+            self._progress.console.print(shown(trouble), soft_wrap=True, highlight=False)
         self._show(whole)
 
     def _show(self, whole: _Whole) -> None:
-        note = f"{whole.ended}/{whole.generations} {whole.rate_text}".strip()
+        note = f"{whole.settled}/{whole.generations} {whole.rate_text}".strip()
         self._progress.update(
             self._whole_task, total=whole.steps or None, completed=whole.done_steps, note=note
         )

@@ -157,7 +157,7 @@ class _Decoder:
     def __init__(self) -> None:
         self._first = True
 
-    def add(self, latents_CTHW: Any) -> Any:
+    def add(self, latents_CTHW: Any, *, last: bool = False) -> Any:
         rows, columns = latents_CTHW.shape[2] * 8, latents_CTHW.shape[3] * 8
         grey_T = latents_CTHW[:4, :, 0, 0].T.reshape(-1)
         if self._first:

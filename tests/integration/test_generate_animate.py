@@ -138,7 +138,7 @@ def test_from_the_store_and_from_media_the_same_to_the_bit(
     assert np.array_equal(quiet_THWC, frames_THWC), "the sound changes no frame"
 
 
-def test_replacement_shows_the_driving_video_around_the_person(
+def test_replacement_in_several_segments_needs_the_driving_video_as_it_was(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clip, store = folder / "replaced.mp4", str(folder / "replace-store")

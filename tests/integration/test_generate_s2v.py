@@ -34,7 +34,7 @@ tone = np.sin(np.arange(16000 * len(words) // 4) * 0.1) * 8000
 with wave.open(sys.argv[1], "wb") as file:
     file.setparams((1, 2, 16000, 0, "NONE", ""))
     file.writeframes(tone.astype("<i2").tobytes())
-open(sys.argv[1] + ".log", "a").write("spoken\\n")
+open(sys.argv[0] + ".log", "a").write("spoken\\n")
 """
 
 
@@ -100,7 +100,7 @@ def test_a_text_is_spoken_shown_and_heard(folder: Path, capfd: pytest.CaptureFix
         "skipped": 0,
         "failed": 0,
     }
-    assert (sound.parent / f"{sound.name}.log").read_text() == "spoken\n", "the same text is spoken once"
+    assert (folder / "speak.py.log").read_text() == "spoken\n", "the same text is spoken once"
 
 
 def test_poses_that_are_asked_for_and_not_there_are_a_reason(
@@ -108,7 +108,8 @@ def test_poses_that_are_asked_for_and_not_there_are_a_reason(
 ) -> None:
     assert generate(folder, "--pose", "required", "--preset", "s2v") == 0
     said = capfd.readouterr().out
-    assert "skipped" in said and "s2v_pose_latents" in said and "1 skipped" in said
+    assert "skipped" in said and "has no stage 's2v_pose_latents'; Wan2.2-S2V needs" in said
+    assert "`wanprep run --preset s2v-pose`" in said and "1 skipped" in said
 
 
 def test_a_text_that_is_none_is_one_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

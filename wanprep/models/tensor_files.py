@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,13 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f
 _STEM = "diffusion_pytorch_model.safetensors"  # of diffusers' folders and of Wan's official ones
 
 Values = npt.NDArray[Any]
+
+
+class _Entry(NamedTuple):
+    dtype: str  # as safetensors names it
+    shape: tuple[int, ...]
+    start: int  # bytes behind the header
+    stop: int
 
 
 class TensorFiles:
@@ -41,8 +48,8 @@ class TensorFiles:
 
     def nbytes(self) -> int:
         """Of all of them, in the files."""
-        ends = (self._entry(name)["data_offsets"] for name in self.names)
-        return sum(stop - start for start, stop in ends)
+        entries = (self._entry(name) for name in self.names)
+        return sum(entry.stop - entry.start for entry in entries)
 
     def read(self, name: str) -> Values:
         """One tensor, float32, float16 or bfloat16.
@@ -52,29 +59,35 @@ class TensorFiles:
             ModelBroken: its file is damaged, lacks it, or holds it in another type.
         """
         file, entry = self._where[name], self._entry(name)
-        dtype = _DTYPES.get(entry["dtype"])
+        dtype = _DTYPES.get(entry.dtype)
         if dtype is None:
             kinds = ", ".join(_DTYPES)
             raise ModelBroken(
-                f"model {file}: tensor {name} is of type {entry['dtype']!r:.20}; taken are {kinds}"
+                f"model {file}: tensor {name} is of type {entry.dtype!r:.20}; taken are {kinds}"
             )
-        start, stop = entry["data_offsets"]
         try:
             with file.open("rb") as source:
-                source.seek(self._headers[file][0] + start)
-                data = source.read(stop - start)
-            return np.frombuffer(data, dtype).reshape(entry["shape"])
-        except (OSError, ValueError, TypeError) as error:
+                source.seek(self._headers[file][0] + entry.start)
+                data = source.read(entry.stop - entry.start)
+            return np.frombuffer(data, dtype).reshape(entry.shape)
+        except (OSError, ValueError) as error:
             raise ModelBroken(f"model {file}: tensor {name} cannot be read ({error})") from error
 
-    def _entry(self, name: str) -> Any:
+    def _entry(self, name: str) -> _Entry:
         file = self._where[name]
         if file not in self._headers:
             self._headers[file] = _header(file)
+        entry = self._headers[file][1].get(name)
+        if entry is None:
+            raise ModelBroken(f"model {file}: lacks tensor {name}, which its index says is in it")
         try:
-            return self._headers[file][1][name]
-        except KeyError:
-            raise ModelBroken(f"model {file}: lacks tensor {name}, which its index says is in it") from None
+            start, stop = map(int, entry["data_offsets"])
+            found = _Entry(str(entry["dtype"]), tuple(map(int, entry["shape"])), start, stop)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelBroken(f"model {file}: the header's entry of tensor {name} is damaged") from error
+        if not 0 <= start <= stop or min(found.shape, default=0) < 0:
+            raise ModelBroken(f"model {file}: the header's entry of tensor {name} is damaged")
+        return found
 
 
 def tensor_files(model: str, path: Path, prefixes: Iterable[str]) -> TensorFiles:

@@ -92,7 +92,7 @@ class Vae:
         import torch
 
         encoder = self.encoder(tile)
-        return torch.cat([encoder.add(pixels_CTHW), encoder.finish()], 1)
+        return torch.cat([encoder.add(pixels_CTHW, last=True), encoder.finish()], 1)
 
     def decode(
         self, latents_CTHW: torch.Tensor, tile: int | None = None, *, clamp: bool = True
@@ -101,7 +101,7 @@ class Vae:
         import torch
 
         decoder = self.decoder(tile)
-        pixels_CTHW = torch.cat([decoder.add(latents_CTHW), decoder.finish()], 1)
+        pixels_CTHW = torch.cat([decoder.add(latents_CTHW, last=True), decoder.finish()], 1)
         return pixels_CTHW.clamp(-1, 1) if clamp else pixels_CTHW
 
     def whiten(self, latents_CTHW: torch.Tensor) -> torch.Tensor:

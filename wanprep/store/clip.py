@@ -50,7 +50,7 @@ class StoredClip:
         if key is None:
             if self.record.why_not:
                 raise MissingArtifact(f"clip {self.id}: {self.record.why_not}")
-            hint = did_you_mean(stage, self.record.keys)
+            hint = did_you_mean(stage, self.record.keys, 0.75)
             raise MissingArtifact(f"clip {self.id}: its recipe has no stage '{stage}'{hint}")
         outcome = self._store.outcome(key)
         if outcome is None:

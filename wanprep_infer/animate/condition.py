@@ -45,7 +45,7 @@ class Conditioner:
     def later(
         self, conditioning: AnimateConditioning, segment: int, carried_CTHW: Tensor, grounds: Grounds | None
     ) -> Tensor:
-        """y of a segment after the first. Its frames go to the VAE a few at a time.
+        """y of a segment after the first. Its frames go to the VAE a few at a time, with tiles all together.
 
         Args:
             carried_CTHW: the last frames of the segment before, float32 [3,R,H,W] in -1 to 1.
@@ -95,6 +95,9 @@ class Conditioner:
     def _encoded(self, parts: Iterable[Tensor]) -> Tensor:
         """Whitened latents of frames that come in parts, float32 [16, l, h, w] on the CPU."""
         encoder = self._vae.encoder(self._tile)
-        latents = [encoder.add(part.bfloat16() if self._rounds else part) for part in parts]
+        together = self._tile is not None  # a tile's cache changes places once a call
+        if together:
+            parts = [torch.cat(list(parts), dim=1)]
+        latents = [encoder.add(part.bfloat16() if self._rounds else part, last=together) for part in parts]
         latents_CTHW = torch.cat([*latents, encoder.finish()], dim=1)
         return self._vae.whiten(latents_CTHW.float()).cpu()

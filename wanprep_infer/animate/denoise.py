@@ -55,10 +55,12 @@ def denoise(
 def decode(vae: Vae, latents_CTHW: Tensor, skip: int = 0, tile: int | None = None) -> Tensor:
     """Frames of whitened latents [16, l, h, w]: float32 [3, 4(l-1)+1-skip, H, W] on the CPU, clamped to -1 to 1.
 
-    One latent frame is decoded at a time, and its frames leave the device at once.
+    One latent frame is decoded at a time, and its frames leave the device at once. With tiles, all frames of one tile
+    are decoded before the next tile's.
 
     Args:
         skip: frames at the beginning that are decoded and left out.
+        tile: pixels a side of the squares that the VAE works in; None: whole pictures.
     """
     latent_frames = latents_CTHW.shape[1]
     frames = STRIDE_TIME * (latent_frames - 1) + 1
@@ -66,11 +68,13 @@ def decode(vae: Vae, latents_CTHW: Tensor, skip: int = 0, tile: int | None = Non
     frames_CTHW = torch.empty(3, frames - skip, height, width)
     decoder = vae.decoder(tile)
     done = 0
-    for place in range(latent_frames + 1):
+    # A tile's cache changes places once a call: with tiles, there is one.
+    at_once = 1 if tile is None else latent_frames
+    for place in range(0, latent_frames + at_once, at_once):
         # Where this diffusers does not decode in pieces, all frames come at the end.
         if place < latent_frames:
-            raw_CTHW = vae.unwhiten(latents_CTHW[:, place : place + 1].to(vae.device, torch.float32))
-            part_CTHW = decoder.add(raw_CTHW)
+            raw_CTHW = vae.unwhiten(latents_CTHW[:, place : place + at_once].to(vae.device, torch.float32))
+            part_CTHW = decoder.add(raw_CTHW, last=place + at_once >= latent_frames)
         else:
             part_CTHW = decoder.finish()
         start = max(0, skip - done)

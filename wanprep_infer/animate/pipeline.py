@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from schemas.tensor import Tensor as StoredTensor
-from wanprep.models.device import Device, Precision, torch_device, torch_dtype
+from wanprep.models.device import Device, Precision
 from wanprep.models.motion_encoder import motion_encoder_digest
-from wanprep.models.vae import Vae, load_vae
+from wanprep.models.vae import Vae
 from wanprep_infer.animate.checks import ModelIdentity, check_fit
 from wanprep_infer.animate.condition import Conditioner, Grounds
 from wanprep_infer.animate.denoise import decode, denoise, noise_CTHW
@@ -74,29 +74,33 @@ class AnimatePipeline:
 
         Raises:
             ModelMissing, ModelBroken: a part is not there, of another kind of model, or damaged; names it.
+            ModelOutOfMemory: it does not fit on the GPU; says what is left to try.
             UsageError: cuda was asked for and there is none.
         """
-        from wanprep_infer.lora import attach
-        from wanprep_infer.memory import MemoryConfig, place
         from wanprep_infer.models.animate_transformer import AnimateTransformer
-        from wanprep_infer.models.folder import find_generator
+        from wanprep_infer.models.loaded import load_generator
 
-        folder = find_generator(name_or_path, "animate")
-        config = memory or MemoryConfig()
-        place_on = torch_device(device)
-        # A GPU never holds what is to wait elsewhere or to be made smaller first.
-        straight = (config.offload, config.weights, config.parallel) == ("none", "as-loaded", "none")
-        transformer = AnimateTransformer.load(
-            folder, device=place_on if straight else torch.device("cpu"), dtype=torch_dtype(precision)
+        found = load_generator(
+            name_or_path,
+            "animate",
+            AnimateTransformer.load,
+            lambda transformer: transformer.model,
+            device=device,
+            precision=precision,
+            memory=memory,
+            loras=loras,
         )
-        attach(transformer.model, loras)
-        vae = load_vae(str(folder.vae), "cpu", "float32")
-        # Weights are looked at before they are moved or made smaller.
-        identity = ModelIdentity(folder.digests()["vae"], vae.fingerprint)
-        motion_digest = motion_encoder_digest(transformer.model.motion_encoder)
-        place(transformer.model, vae, config, place_on)
-        transformer.device = vae.device
-        return cls(transformer, vae, identity=identity, motion_digest=motion_digest, tile=config.tile)
+        motion_digest = motion_encoder_digest(found.network.motion_encoder)
+        found.place()
+        found.transformer.device = found.vae.device
+        identity = ModelIdentity(found.vae_digest, found.vae_weights)
+        return cls(
+            found.transformer,
+            found.vae,
+            identity=identity,
+            motion_digest=motion_digest,
+            tile=found.memory.tile,
+        )
 
     @property
     def device(self) -> torch.device:

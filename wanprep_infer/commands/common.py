@@ -175,8 +175,9 @@ def run_job(
     from wanprep.engine.progress import reporter as phases_of
     from wanprep.errors import UsageError
     from wanprep_infer.commands.output import print_summary
-    from wanprep_infer.generate import checked_options, generate
+    from wanprep_infer.generate import generate
     from wanprep_infer.jobs.ranks import is_first
+    from wanprep_infer.jobs.usage import check_usage, checked_options
     from wanprep_infer.progress import reporter
 
     loading = checked_options({**options, "memory": memory, "loras": tuple(lora or ())})
@@ -185,6 +186,9 @@ def run_job(
         raise UsageError(
             "--from-media: prepare with `wanprep run` first, so that all processes read one store"
         )
+    seeds = numbers(seed, "--seed")
+    # Before anything is prepared; a job looks again.
+    check_usage(out=out, seeds=seeds, options=loading, engine_name=engine, workers=workers, address=address)
     phases = phases_of() if first else None
     preparing = {
         "--reference": reference,
@@ -201,10 +205,10 @@ def run_job(
         summary = generate(
             kind,
             store=opened,
-            clips=clip or clips or ["all"],
+            clips=clip or clips,
             texts_of=text_of or [],
             model=model,
-            seeds=numbers(seed, "--seed"),
+            seeds=seeds,
             settings=settings,
             options=loading,
             out=out,
@@ -242,8 +246,8 @@ def _store(
     from wanprep.errors import UsageError
     from wanprep.models.progress import heard_by
     from wanprep_infer.from_media import Media, prepared, speech
-    from wanprep_infer.generate import checked_settings
     from wanprep_infer.generators.registry import generator
+    from wanprep_infer.jobs.usage import checked_settings
 
     if (store is None) == (not inputs):
         raise UsageError("give either --store, which `wanprep run` makes, or --from-media")
@@ -251,7 +255,7 @@ def _store(
         for option, value in preparing.items():
             if value is not None:
                 raise UsageError(f"{option}: is for --from-media; a store has it from `wanprep run`")
-        yield store, []
+        yield store, ["all"]
         return
     chosen = generator(kind)
     preset = preparing["--preset"] or chosen.preset(checked_settings(kind, settings))

@@ -47,7 +47,8 @@ def print_summary(console: Console, summary: GenerationSummary) -> None:
         say(", ".join(parts) if summary.outcomes else "nothing to make")
     if summary.note is not None and made:
         say(f"made by {summary.note}")
-    say(f"videos: {shown(summary.out)}")
+    if made or there:
+        say(f"videos: {shown(summary.out)}")
 
 
 def _causes(console: Console, word: str, outcomes: Sequence[Outcome]) -> None:

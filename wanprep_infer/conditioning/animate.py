@@ -97,6 +97,8 @@ class AnimateConditioning:
         pose: LatentsRecord = found["pose_latents"]
         overlap = overlap_of(clip.id, pose)
         cut = segments(pose.frames, pose.segment_frames, overlap)
+        if len(cut.windows) == 1:
+            found.pop("background", None)  # the stored latents show all of it, and keys are of what is used
         ground: Ground | None = None
         if mode == "replace" and len(cut.windows) > 1:
             if "background" in found:

@@ -193,13 +193,15 @@ class S2VConditioning:
         return replace(self, warnings=(*self.warnings, text))
 
 
-def _artifact(clip: StoredClip, name: str, otherwise: str = "") -> Any:
+def _artifact(clip: StoredClip, name: str, otherwise: str = "", *, preset: str = "s2v") -> Any:
     """An artifact that is needed."""
     try:
         return getattr(clip, name)
     except MissingArtifact as error:
+        # What was tried and did not come about would not the next time either.
+        how = "mend that, then run" if name in clip.record.keys else "make it with"
         raise UnfitConditioning(
-            f"{error}; Wan2.2-S2V needs {name}: make it with `wanprep run --preset s2v`{otherwise}"
+            f"{error}; Wan2.2-S2V needs {name}: {how} `wanprep run --preset {preset}`{otherwise}"
         ) from error
 
 
@@ -217,7 +219,7 @@ def _pose(clip: StoredClip, settings: S2VSettings) -> tuple[LatentsRecord | None
     if settings.pose == "none":
         return None, ()
     if settings.pose == "required":
-        return _artifact(clip, POSE, "; or take pose none"), ()
+        return _artifact(clip, POSE, "; or take pose none", preset="s2v-pose"), ()
     record: LatentsRecord | None = clip.get(POSE)
     if record is not None or POSE not in clip.record.keys or clip.record.video is None:
         return record, ()

@@ -21,6 +21,6 @@ def required(clip: StoredClip, stage: str, preset: str) -> Any:
     try:
         return getattr(clip, stage)
     except MissingArtifact as error:
-        raise UnfitConditioning(
-            f"{error}; generation takes it: prepare the clip with --preset {preset}"
-        ) from error
+        # What was tried and did not come about would not the next time either.
+        how = "mend that and prepare the clip" if stage in clip.record.keys else "prepare the clip"
+        raise UnfitConditioning(f"{error}; generation takes it: {how} with --preset {preset}") from error

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pyarrow.compute as pc
-
-from wanprep.store import layout
 from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
 from wanprep_infer.animate.settings import AnimateSettings
+from wanprep_infer.conditioning.source_files import row_of
 from wanprep_infer.generators.protocol import ModelFacts, Rounding, Work
 from wanprep_infer.load_options import Options
 from wanprep_infer.models.model_size import parameters
@@ -49,7 +47,7 @@ class AnimateGenerator:
         from wanprep_infer.output.video_file import Sound
 
         record = clip.record
-        uri = record.audio or (record.video if record.video and _has_sound(store, record.video) else None)
+        uri = record.audio or (record.video if _has_sound(store, record.video) else None)
         seconds = float(conditioning.frames / conditioning.fps)
         return None if uri is None else Sound(uri, record.start, seconds)
 
@@ -82,11 +80,7 @@ class AnimateGenerator:
         return AnimateSettings.model_validate(dict(fields))
 
 
-def _has_sound(store: Store, uri: str) -> bool:
+def _has_sound(store: Store, uri: str | None) -> bool:
     """Whether a video has sound, as it was seen when it was prepared."""
-    table = store.table(layout.MEDIA)
-    if table is None:
-        return False
-    rows = table.filter(pc.equal(table["uri"], uri)).select(["modified_ns", "audio_codec"]).to_pylist()
-    newest = max(rows, key=lambda row: row["modified_ns"], default=None)
-    return newest is not None and newest["audio_codec"] is not None
+    row = None if uri is None else row_of(store, uri)
+    return row is not None and row.audio_codec is not None

@@ -16,12 +16,12 @@ ALL = "all"
 _GLOB = re.compile(r"[*?\[]")
 
 
-def choose_clips(store: Store, wanted: Iterable[str], option: str = "--clip") -> list[StoredClip]:
+def choose_clips(store: Store, wanted: str | Iterable[str], option: str = "--clip") -> list[StoredClip]:
     """The clips of these names, each once, in the order given.
 
     Args:
-        wanted: ids, beginnings of ids, patterns with `*`, `?` or `[...]`, or `all`. A clip that is called exactly so
-            comes before any other meaning.
+        wanted: one or several: ids, beginnings of ids, patterns with `*`, `?` or `[...]`, or `all`. A clip that is
+            called exactly so comes before any other meaning.
         option: where they were given, for messages.
 
     Raises:
@@ -32,7 +32,7 @@ def choose_clips(store: Store, wanted: Iterable[str], option: str = "--clip") ->
         raise UsageError(f"store {store.files.root}: holds no clip; make some with `wanprep run`")
     known = set(ids)
     chosen: dict[str, None] = {}
-    for name in wanted:
+    for name in [wanted] if isinstance(wanted, str) else wanted:
         chosen.update(dict.fromkeys([name] if name in known else _meant(store, name, ids, option)))
     return [store.clip(name) for name in chosen]
 

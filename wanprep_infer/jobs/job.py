@@ -65,6 +65,14 @@ class Outcome:
         prompt = "" if self.text_of is None else f" with the prompt of {self.text_of}"
         return f"{self.clip_id}{prompt}"
 
+    @property
+    def trouble(self) -> str | None:
+        """What happened in place of a video, in a line; None where there is one."""
+        if self.state not in ("skipped", "failed"):
+            return None
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.state} {self.label}{seed}: {self.why or 'unknown'}"
+
     def to_document(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

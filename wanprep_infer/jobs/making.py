@@ -14,10 +14,13 @@ from wanprep.engine.steps import one_line
 from wanprep.errors import WanprepError
 from wanprep.store.clip import StoredClip
 from wanprep.store.store import Store
+from wanprep_infer.conditioning.source_files import trouble_with
+from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.generators.protocol import Conditioning, Generator, Pipeline
 from wanprep_infer.generators.registry import generator
 from wanprep_infer.jobs import memory_use
 from wanprep_infer.jobs.job import GenerationJob, Outcome, outcome_of
+from wanprep_infer.jobs.notes import warnings_of_loading
 from wanprep_infer.jobs.plan import is_unfit, opened
 from wanprep_infer.jobs.ranks import is_first
 from wanprep_infer.jobs.request import Request
@@ -46,6 +49,8 @@ class Maker:
         self._out = Path(job.out)
         self._writes = is_first(job.options.memory)
         self._pipeline: Pipeline | None = None
+        self._notes: list[str] = []  # worth a look, of the model
+        self.spent: str | None = None  # why this process can make no more
         # Seeds of a clip follow one another: what is read of it is read once.
         self._last: tuple[tuple[str, str | None], StoredClip, Conditioning] | None = None
 
@@ -54,21 +59,33 @@ class Maker:
 
         Raises:
             ModelMissing, ModelBroken: it cannot be; that ends the job.
+            WanprepError: the GPU is too small for it; says what to try.
         """
         if self._pipeline is None:
             from wanprep_infer.lora import Lora
 
             options = self._job.options
             loras: list[Lora] = [Lora.parse(text) for text in options.loras]
-            self._pipeline = self._generator.load(self._job.model, options, loras)
+            try:
+                with warnings_of_loading() as self._notes:
+                    self._pipeline = self._generator.load(self._job.model, options, loras)
+            except Exception as error:
+                if not memory_use.is_out_of_gpu_memory(error):
+                    raise
+                raise WanprepError(
+                    f"model '{self._job.model}' does not fit the GPU's memory ({one_line(error)}); "
+                    f"{advice(options.memory)}"
+                ) from error
         return self._pipeline
 
     def make(self, request: Request, progress: Progress) -> Outcome:
         """Makes a request's video, unless it is there whole. What goes wrong with it is its outcome.
 
         Raises:
-            WanprepError: the model cannot be loaded, or the output folder cannot be written.
+            WanprepError: the model cannot be loaded, the output folder cannot be written, or this process is spent.
         """
+        if self.spent is not None:
+            raise WanprepError(self.spent)
         # Processes that share a generation must all make it, or all leave it: then the plan has looked already.
         alone = self._job.options.memory.parallel == "none"
         if alone and not self._job.force and (found := side_car.read_whole(self._out, request)) is not None:
@@ -84,6 +101,11 @@ class Maker:
         # Outside the handler: its traceback would keep the tensors of the attempt alive.
         if short:
             memory_use.free_gpu()
+        if memory_use.gpu_is_lost():
+            self.spent = (
+                f"the GPU stopped working while {request.stem} was made ({failed.why}), and a new process is needed: "
+                "run again to go on, or take --engine ray, which starts one by itself"
+            )
         return failed
 
     def _make(self, pipeline: Pipeline, request: Request, progress: Progress) -> Outcome:
@@ -131,6 +153,11 @@ class Maker:
 
         settings, chosen = self._settings, self._generator
         sound = chosen.sound(self._store, clip, conditioning, settings) if self._job.sound else None
+        if sound is not None and (trouble := trouble_with(self._store, clip.record, sound.uri)):
+            raise UnfitConditioning(
+                f"clip {clip.id}: its sound {sound.uri} {trouble}: put the file that it was prepared from back, "
+                "run `wanprep run` again, or take --no-sound"
+            )
         planned, rounding = chosen.work(conditioning, settings).frames, chosen.rounding(settings)
         size = {"width": conditioning.width, "height": conditioning.height}
         path = side_car.video_path(self._out, request)
@@ -148,9 +175,10 @@ class Maker:
                 count += frames_CTHW.shape[1]
                 if video is not None:
                     video.add(to_uint8_THWC(frames_CTHW, rounding))
+                del frames_CTHW  # not to be held while the next ones are made
             if count != planned:
                 raise RuntimeError(f"{count} frames were generated, {planned} were planned")
-        warnings = list(getattr(conditioning, "warnings", ()))
+        warnings = [*self._notes, *getattr(conditioning, "warnings", ())]
         if video is not None and video.sound_cut_short is not None:
             warnings.append(f"the sound ends early: {video.sound_cut_short}")
         facts = {
@@ -158,7 +186,7 @@ class Maker:
             "fps": float(conditioning.fps),
             **size,
             "seconds": round(float(planned / conditioning.fps), 6),
-            "sound": sound is not None,
+            "sound": video is not None and video.has_sound,
         }
         return facts, tuple(warnings)
 

@@ -41,6 +41,17 @@ def is_out_of_gpu_memory(error: BaseException) -> bool:
     return "torch" in sys.modules and isinstance(error, sys.modules["torch"].OutOfMemoryError)
 
 
+def gpu_is_lost() -> bool:
+    """Whether this process can compute nothing more on its GPU: after a fault in a kernel every later call fails."""
+    if (cuda := _cuda()) is None:
+        return False
+    try:
+        cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
 def _cuda() -> Any:
     """torch.cuda where it is in use; a job on the CPU does not start it."""
     torch = sys.modules.get("torch")

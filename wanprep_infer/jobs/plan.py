@@ -14,6 +14,7 @@ from wanprep.key import config_fields
 from wanprep.store import layout
 from wanprep.store.clip import MissingArtifact, StoredClip
 from wanprep.store.store import Store
+from wanprep_infer.conditioning.source_files import digest_of
 from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.generators.protocol import Generator
 from wanprep_infer.jobs.clips import with_text_of
@@ -21,6 +22,15 @@ from wanprep_infer.jobs.job import Outcome
 from wanprep_infer.jobs.request import Request, made_from
 
 _MAX_SEED = 2**63 - 1  # what torch's generators take on every device
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raises:
+    UsageError: one is out of range.
+    """
+    for seed in seeds:
+        if not 0 <= seed <= _MAX_SEED:
+            raise UsageError(f"--seed {seed}: is out of range; give a number from 0 to {_MAX_SEED}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +61,7 @@ def make_requests(
     Raises:
         UsageError: a seed is out of range.
     """
-    for seed in seeds:
-        if not 0 <= seed <= _MAX_SEED:
-            raise UsageError(f"--seed {seed}: is out of range; give a number from 0 to {_MAX_SEED}")
+    check_seeds(seeds)
     requests: dict[tuple[str, str], Request] = {}
     outcomes: list[Outcome] = []
     for clip in clips:
@@ -90,6 +98,7 @@ def _of_clip(
     generator, settings = common.generator, common.settings
     conditioning = generator.conditioning(clip if text is None else with_text_of(store, clip, text), settings)
     work = generator.work(conditioning, settings)
+    sound = generator.sound(store, clip, conditioning, settings) if common.sound else None
     fields = config_fields(settings)
     keyed = {name: value for name, value in fields.items() if name not in generator.unkeyed}
     return [
@@ -110,7 +119,8 @@ def _of_clip(
                 seed=seed,
                 precision=common.precision,
                 memory=common.memory,
-                sound=clip.record if common.sound else None,
+                frames=work.frames,
+                sound=None if sound is None else (digest_of(clip.record, sound.uri) or sound.uri, sound),
             ),
         )
         for seed in seeds

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from schemas import ClipRecord
 from wanprep.key import canonical_json, config_fields, text_digest
+
+if TYPE_CHECKING:
+    from wanprep_infer.output.soundtrack import Sound
 
 VERSION = 1  # of what is common to all generators: how frames become a file
 _SHORT_KEY = 8  # of a key's 32 digits in a file name: enough to tell a clip's generations apart
@@ -60,7 +62,8 @@ def made_from(
     seed: int,
     precision: str,
     memory: BaseModel,
-    sound: ClipRecord | None,
+    frames: int,
+    sound: tuple[str, Sound] | None,
 ) -> dict[str, Any]:
     """All that determines a video, as plain data. Device, offloading, paths and the store are not in it: they change
     where and when the same thing is computed.
@@ -70,7 +73,8 @@ def made_from(
         models: part -> digest.
         loras: digest and scale of each, in the order in which they are attached.
         settings: those that change frames.
-        sound: the clip whose sound is put into the video; None: it is silent.
+        frames: how many there are; the length of a file that is not in `keys` may decide it.
+        sound: what is put into the video, after the digest of its file; None: it is silent.
     """
     memory_fields = config_fields(memory)
     return {
@@ -83,7 +87,6 @@ def made_from(
         "seed": seed,
         "precision": precision,
         "memory": {name: memory_fields[name] for name in _PIXEL_OPTIONS if name in memory_fields},
-        "sound": None
-        if sound is None
-        else [sound.audio_digest or sound.video_digest, sound.start, sound.end],
+        "frames": frames,
+        "sound": None if sound is None else [sound[0], sound[1].start, sound[1].seconds, sound[1].delay],
     }

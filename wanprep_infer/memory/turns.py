@@ -56,8 +56,13 @@ class Turns:
             return
         if self._there is not None:
             self._there.leave()
+            self._there = None
+        try:
+            waiting.come(self._device)
+        except BaseException:
+            waiting.leave()  # what came of it already; the next generation may have more room
+            raise
         self._there = waiting
-        waiting.come(self._device)
 
     def _moved(self, value: Any) -> Any:
         return value.to(self._device) if isinstance(value, torch.Tensor) else value

@@ -85,10 +85,7 @@ class AnimateModel(WanAnimateTransformer3DModel):  # type: ignore[misc]
 
     def denoise(self, latents_BCTHW: torch.Tensor, timestep: int, tokens: SegmentTokens) -> torch.Tensor:
         """The velocity [1, 16, lt+1, h, w] of noise, mask and condition latents [1, 36, lt+1, h, w]."""
-        hidden = self.patch_embedding(latents_BCTHW)
-        pose = tokens.pose if tokens.pose_embedded else self.pose_patch_embedding(tokens.pose)
-        hidden[:, :, 1:] += pose  # the reference's frame has none
-        rows = hidden.flatten(2).transpose(1, 2).contiguous()
+        rows = self._rows(latents_BCTHW, tokens)
         time, modulation = self._time(timestep, latents_BCTHW)
         for number, block in enumerate(self.blocks):
             rows = block(rows, tokens.prompt, modulation, tokens.rope)
@@ -96,6 +93,14 @@ class AnimateModel(WanAnimateTransformer3DModel):  # type: ignore[misc]
             if not rest:
                 rows = self.face_adapter[adapter](rows, tokens.face).to(rows.device) + rows
         return self._unpatched(self._out(rows, time), tokens.grid)
+
+    def _rows(self, latents_BCTHW: torch.Tensor, tokens: SegmentTokens) -> torch.Tensor:
+        """Video tokens [1, L, C]. By itself, so that the patches (0.8 GB at 1280x720) are gone when the blocks run."""
+        hidden = self.patch_embedding(latents_BCTHW)
+        pose = tokens.pose if tokens.pose_embedded else self.pose_patch_embedding(tokens.pose)
+        hidden[:, :, 1:] += pose  # the reference's frame has none
+        rows: torch.Tensor = hidden.flatten(2).transpose(1, 2).contiguous()
+        return rows
 
     def _time(self, timestep: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The timestep's embedding [1, C], and each block's shift, scale and gate [1, 6, C]."""

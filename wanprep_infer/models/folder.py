@@ -12,7 +12,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from wanprep.models.errors import ModelBroken, ModelMissing
 from wanprep.models.folder import INDEX, incomplete, shards_of
@@ -21,10 +21,11 @@ from wanprep.models.registry import entries
 from wanprep.models.resolve import LocalModel, resolve
 from wanprep.models.vae import find_vae
 
-__all__ = ["GeneratorFolder", "GeneratorKind", "GeneratorLayout", "find_generator"]
+__all__ = ["GeneratorFolder", "GeneratorKind", "GeneratorLayout", "GeneratorPart", "find_generator"]
 
 GeneratorKind = Literal["animate", "s2v"]
 GeneratorLayout = Literal["diffusers", "official"]
+GeneratorPart = Literal["transformer", "vae"]
 
 _TITLES: dict[GeneratorKind, str] = {"animate": "an Animate model", "s2v": "an S2V model"}
 _EXAMPLES: dict[GeneratorKind, str] = {"animate": "wan2.2-animate-14b", "s2v": "wan2.2-s2v-14b"}
@@ -67,8 +68,8 @@ class GeneratorFolder:
         """
         return _json(self.transformer / "config.json", self.name)
 
-    def digests(self) -> dict[str, str]:
-        """BLAKE2b-128, hex, of `transformer` and of `vae`: their config and weight files by name and content.
+    def digest(self, part: GeneratorPart) -> str:
+        """BLAKE2b-128, hex, of a part: its config and weight files by name and content.
 
         That of `vae` is the one that latents made with this VAE carry. Contents are read once; afterwards path, size
         and modification time stand for them. Nothing is loaded.
@@ -76,11 +77,14 @@ class GeneratorFolder:
         Raises:
             ModelBroken: a file cannot be read.
         """
+        if part == "vae":
+            return LocalModel(self.name, self.vae).digest()
         files = ("config.json", *(path.name for path in self.weights))
-        return {
-            "transformer": LocalModel(self.name, self.transformer, files).digest(),
-            "vae": LocalModel(self.name, self.vae).digest(),
-        }
+        return LocalModel(self.name, self.transformer, files).digest()
+
+    def digests(self) -> dict[str, str]:
+        """`digest` of every part, by its name."""
+        return {part: self.digest(part) for part in get_args(GeneratorPart)}
 
 
 def find_generator(name_or_path: str, kind: GeneratorKind) -> GeneratorFolder:

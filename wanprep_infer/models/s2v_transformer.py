@@ -281,8 +281,8 @@ class WanS2VTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Attent
             still_6D = scene.kept.get("timestep 0", lambda: embedder(torch.zeros(1, device=device))[1])
         modulation_K6D = torch.stack([step_6D, still_6D])
 
-        video_1LD = self._patches(latents_CTHW, dtype).float() + pose_1LD + mask_D
-        states_1LD = torch.cat([video_1LD, still_1LD], 1)
+        # In one expression: a name would hold the video tokens (1.2 GB at 1024x704) while the blocks run.
+        states_1LD = torch.cat([self._patches(latents_CTHW, dtype).float() + pose_1LD + mask_D, still_1LD], 1)
         for index, block in enumerate(self.blocks):
             states_1LD = block(
                 states_1LD, modulation_K6D, rotary, context_1SD, text.projected, index, span.video, dtype

@@ -20,7 +20,8 @@ from wanprep_infer.output.whole_file import writing
 FORMAT = 1
 _MAX_BYTES = 4 << 20
 _LIBRARIES = ("wanprep", "torch", "diffusers", "peft", "av")
-_UNFINISHED = re.compile(r"\.[0-9a-f]{8}-.+--\w+-s\d+-[0-9a-f]{8}\.(?:mp4|json)")  # see `whole_file.writing`
+# See `whole_file.writing`: videos and side-cars, and speech.
+_UNFINISHED = re.compile(r"\.[0-9a-f]{8}-.+(?:--\w+-s\d+-[0-9a-f]{8}\.(?:mp4|json)|-[0-9a-f]{8}\.wav)")
 _ABANDONED_SECONDS = 24 * 3600
 
 

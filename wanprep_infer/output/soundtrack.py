@@ -73,6 +73,11 @@ class Soundtrack:
             self._stream = container.add_stream("aac", rate=self._rate, layout=layout)
             self._stream.bit_rate = BIT_RATE
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether the file has an audio stream."""
+        return self._stream is not None
+
     def advance(self, seconds: Fraction) -> None:
         """Muxes the sound that belongs to the first `seconds` of the video, in whole AAC frames."""
         self._give(int(seconds * self._rate) // _BLOCK * _BLOCK)

@@ -82,6 +82,11 @@ class VideoFile:
         self._stack = contextlib.ExitStack()
 
     @property
+    def has_sound(self) -> bool:
+        """Whether the file has an audio stream: not where nothing is left of the sound that was asked for."""
+        return self._track is not None and self._track.is_heard
+
+    @property
     def sound_cut_short(self) -> str | None:
         """Why the sound ends before its end, should its file be damaged in the middle."""
         return None if self._track is None else self._track.cut_short

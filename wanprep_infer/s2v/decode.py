@@ -49,18 +49,20 @@ def decode_clip(
     out_CTHW = torch.empty((3, _STRIDE * latents_CTHW.shape[1], rows, columns))
     decoder = vae.decoder(tile)
     shortened = shortened and tile is None and vae.streams
-    for index in range(before_CTHW.shape[1]):
-        latent_CTHW = before_CTHW[:, index : index + 1]
+    # A tile's cache changes places once a call: with tiles, there is one before the clip and one for it.
+    at_once = 1 if tile is None else max(before_CTHW.shape[1], latents_CTHW.shape[1])
+    for index in range(0, before_CTHW.shape[1], at_once):
+        latent_CTHW = before_CTHW[:, index : index + at_once]
         blocks = _enough_blocks(vae.model, before_CTHW.shape[1] - index) if shortened else None
         if blocks is None:
             decoder.add(latent_CTHW)
         else:
             _add_through(vae.model.decoder.up_blocks[blocks], lambda kept=latent_CTHW: decoder.add(kept))
-    for index in range(latents_CTHW.shape[1]):
-        frames_CTHW = decoder.add(latents_CTHW[:, index : index + 1])
-        if frames_CTHW.shape[1]:
-            start = index * _STRIDE
-            out_CTHW[:, start : start + _STRIDE] = frames_CTHW.float().clamp(-1, 1).cpu()
+    for index in range(0, latents_CTHW.shape[1], at_once):
+        last = index + at_once >= latents_CTHW.shape[1]
+        frames_CTHW = decoder.add(latents_CTHW[:, index : index + at_once], last=last)
+        start = index * _STRIDE
+        out_CTHW[:, start : start + frames_CTHW.shape[1]] = frames_CTHW.float().clamp(-1, 1).cpu()
     rest_CTHW = decoder.finish()
     if rest_CTHW.shape[1]:  # a VAE that does not decode in pieces gives all frames here
         out_CTHW = rest_CTHW[:, -out_CTHW.shape[1] :].float().clamp(-1, 1).cpu()

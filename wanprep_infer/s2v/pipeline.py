@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wanprep.models.device import Device, Precision, torch_device, torch_dtype
+from wanprep.models.device import Device, Precision
 from wanprep_infer.conditioning.latents_check import unfit_latents
 from wanprep_infer.conditioning.unfit import UnfitConditioning
 from wanprep_infer.progress import Progress, silent
@@ -70,34 +70,29 @@ class S2VPipeline:
         Raises:
             ModelMissing: it is not on this machine, or is another kind of model.
             ModelBroken: a tensor is missing, unexpected or misshapen; names it.
+            ModelOutOfMemory: it does not fit on the GPU; says what is left to try.
             UsageError: cuda was asked for and there is none.
         """
-        import torch
-
-        from wanprep.models.vae import load_vae
-        from wanprep_infer.lora import attach
-        from wanprep_infer.memory import MemoryConfig, place
-        from wanprep_infer.models.folder import find_generator
+        from wanprep_infer.models.loaded import load_generator
         from wanprep_infer.models.s2v_transformer import load_s2v_transformer
 
-        folder = find_generator(name_or_path, "s2v")
-        memory = memory or MemoryConfig()
-        where = torch_device(device)
-        # A GPU never holds what is to wait elsewhere or to be made smaller first.
-        straight = (memory.offload, memory.weights, memory.parallel) == ("none", "as-loaded", "none")
-        transformer = load_s2v_transformer(
-            folder, device=where if straight else torch.device("cpu"), dtype=torch_dtype(precision)
+        found = load_generator(
+            name_or_path,
+            "s2v",
+            load_s2v_transformer,
+            lambda transformer: transformer,
+            device=device,
+            precision=precision,
+            memory=memory,
+            loras=loras,
         )
-        attach(transformer, loras)
-        vae = load_vae(str(folder.vae), "cpu", "float32")
-        vae_weights = vae.fingerprint  # before weights are moved
-        place(transformer, vae, memory, where)
+        found.place()
         return cls(
-            transformer,
-            vae,
-            vae_digest=folder.digests()["vae"],
-            vae_weights=vae_weights,
-            tile=memory.tile,
+            found.transformer,
+            found.vae,
+            vae_digest=found.vae_digest,
+            vae_weights=found.vae_weights,
+            tile=found.memory.tile,
         )
 
     @property

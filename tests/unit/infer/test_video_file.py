@@ -188,6 +188,21 @@ def test_a_part_of_the_sound_is_put_where_it_belongs(
     assert end <= 2.001
 
 
+def test_a_video_knows_whether_it_has_sound(tmp_path: Path) -> None:
+    """Named after the bug: side-cars of videos without a sound stream said that they had one."""
+    source = str(write_click(tmp_path / "click.wav", 0.2, 1.0))
+    for sound, expected in (
+        (None, False),
+        (Sound(source, 0, None), True),
+        (Sound(source, 0, 0.5, -0.75), False),
+    ):
+        with VideoFile(tmp_path / "v.mp4", fps=16, width=WIDTH, height=HEIGHT, sound=sound) as video:
+            assert video.has_sound is expected
+            video.add(moving_THWC(3))
+        with av.open(str(tmp_path / "v.mp4")) as container:
+            assert bool(container.streams.audio) is expected
+
+
 def test_a_videos_own_sound_keeps_step_with_its_pictures(tmp_path: Path) -> None:
     source = write_click(tmp_path / "late.mov", 1.0, 1.4, 48_000, "stereo", pictures=25)
     path = write(tmp_path / "video.mp4", 16, 16, Sound(str(source), 0.2, None))

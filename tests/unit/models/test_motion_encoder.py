@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from wanprep.models.motion_encoder import (  # noqa: E402
     motion_weights_digest,
 )
 from wanprep.models.motion_keys import MOTION_PREFIX, diffusers_motion_name  # noqa: E402
+from wanprep.models.tensor_files import tensor_files  # noqa: E402
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "animate" / "state_dict_14b_official.json"
 NAME = "wan2.2-animate-14b"
@@ -244,6 +246,28 @@ def test_damage_is_one_line_that_names_the_tensor(whole: Any, tmp_path: Path, da
     with pytest.raises(ModelBroken, match=BROKEN[damage]) as refusal:
         load_motion_encoder(str(folder), "cpu")
     assert "\n" not in str(refusal.value) and str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": ["a", 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]},
+    ],
+)
+def test_a_damaged_entry_is_one_line(entry: dict[str, Any], tmp_path: Path) -> None:
+    """It was a KeyError or TypeError of this code."""
+    header = json.dumps({"motion_encoder.x": entry}).encode()
+    file = tmp_path / f"{made.STEM}.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    files = tensor_files("mine", tmp_path, ("motion_encoder.",))
+    for use in (files.nbytes, lambda: files.read("motion_encoder.x")):
+        with pytest.raises(ModelBroken, match=r"entry of tensor motion_encoder\.x is damaged"):
+            use()
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,31 @@ def test_tiles_cover_blend_and_come_in_pieces(vae: Vae) -> None:
     assert 0 < (shown - exact).abs().mean() / exact.std() < 0.5
 
 
+def test_a_tiles_cache_changes_places_once_a_call(vae: Vae, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once a latent frame: at 1280x720 that was 700 GB of copies a segment."""
+    places: list[str] = []
+    bring = vae_stream._Coder.bring
+
+    def seen(coder: Any, device: Any) -> None:
+        places.append(device.type)
+        bring(coder, device)
+
+    monkeypatch.setattr(vae_stream._Coder, "bring", seen)
+    decoder = vae.decoder(4 * vae.stride)
+    latents = torch.zeros(vae.channels, 3, 6, 4)
+    together = decoder.add(latents)
+    assert len(places) == 2 * 2 and decoder.finish().shape[1] == 0
+    decoder = vae.decoder(4 * vae.stride)
+    alone = torch.cat([decoder.add(latents[:, index : index + 1]) for index in range(3)], 1)
+    assert torch.equal(together, alone)
+    places.clear()
+    whole = vae.decoder(4 * vae.stride)
+    assert torch.equal(whole.add(latents, last=True), alone) and whole.finish().shape[1] == 0
+    assert len(places) == 2, "of the last frames no cache waits"
+    with pytest.raises(ValueError, match="ended"):
+        whole.add(latents)
+
+
 @pytest.mark.parametrize(("length", "tile"), [(30, 8), (9, 8), (100, 33), (17, 16), (8, 8), (5, 8), (64, 4)])
 def test_tiles_of_any_length_sum_to_one(length: int, tile: int) -> None:
     cells = grid(length, length + 3, tile)

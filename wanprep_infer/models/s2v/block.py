@@ -51,12 +51,22 @@ class S2VTransformerBlock(nn.Module):
         """
         table_K6D = self.scale_shift_table.float() + modulation_K6D
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = table_K6D.unbind(1)
-        attended = self.attn1(self._modulated(hidden_states, shift_1, scale_1, video, dtype), rotary)
-        hidden_states = _gated(hidden_states, attended, gate_1, video)
-        normed = self.norm2(hidden_states).to(dtype)
-        hidden_states = hidden_states + self.attn2(normed, context_1SD, kept, number)
-        fed = self.ffn(self._modulated(hidden_states, shift_2, scale_2, video, dtype))
-        return _gated(hidden_states, fed, gate_2, video)
+        # What is given a name lives until the end: 0.65 GB each at 1024x704, beside the feed-forward layer's 3.5.
+        hidden_states = _gated(
+            hidden_states,
+            self.attn1(self._modulated(hidden_states, shift_1, scale_1, video, dtype), rotary),
+            gate_1,
+            video,
+        )
+        hidden_states = hidden_states + self.attn2(
+            self.norm2(hidden_states).to(dtype), context_1SD, kept, number
+        )
+        return _gated(
+            hidden_states,
+            self.ffn(self._modulated(hidden_states, shift_2, scale_2, video, dtype)),
+            gate_2,
+            video,
+        )
 
     def _modulated(
         self,

@@ -55,7 +55,7 @@ def _spread(first: int, last: int, count: int) -> tuple[int, ...]:
     return tuple(int(value) for value in np.linspace(first, last, count))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # a first clip's and the others'; 65 MB each at 1024x704
 def rotations(grids: tuple[Grid, ...], head_dim: int) -> torch.Tensor:
     """complex128 [L, head_dim/2]: by which the pairs of neighbouring channels of each token are turned.
 

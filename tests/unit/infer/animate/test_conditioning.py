@@ -91,6 +91,17 @@ def test_a_stored_clip_is_mapped_and_typed(records: Mapping[str, Any], tmp_path:
                 ask()
 
 
+def test_of_one_segment_the_stored_background_is_neither_taken_nor_keyed(
+    generator_folder: Path, tmp_path: Path
+) -> None:
+    """Named after the bug: keeping backgrounds gave clips of one segment, which show none of them, another key."""
+    records = records_of(
+        drawn(9, SIZE), tmp_path, generator_folder / "vae", length=9, overlap=1, replaces=True, rule="replace"
+    )
+    made = AnimateConditioning.from_clip(memory_clip(records), "replace")
+    assert made.ground is None and "background" not in made.keys and "background_latents" in made.keys
+
+
 @pytest.mark.parametrize("mode", ["animate", "replace"])
 def test_what_coverage_asks_for_is_what_is_taken(records: Mapping[str, Any], mode: Any) -> None:
     names = CONDITIONING_SETS[PRESETS[mode]]

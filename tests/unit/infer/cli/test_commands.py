@@ -140,6 +140,34 @@ def test_bad_usage_exits_with_2_and_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--seed", "-1"], "--seed -1: is out of range"),
+        (["--seed", "1,x"], "--seed '1,x': give whole numbers"),
+        (["--lora", "no.safetensors"], "LoRA no.safetensors: no such file"),
+        (["--engine", "raz"], "no engine is called 'raz'"),
+        (["--steps", "0"], "--steps 0"),
+        (["--out", "model"], "--out model: is a file; give a folder"),
+        (["--model", "nothing"], "model 'nothing'"),
+    ],
+)
+def test_bad_usage_is_told_before_media_are_prepared(
+    arguments: list[str],
+    complaint: str,
+    run: Run,
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Named after the bug: a bad seed was told after the clips had been prepared."""
+    monkeypatch.chdir(tmp_path)
+    given = {"--from-media": "there-is-none.mp4", "--model": model, "--out": "out"}
+    given |= dict([arguments])
+    code, said, err = run(*(word for pair in given.items() for word in pair))
+    assert (code, said) == (2, "") and complaint in err and err.count("\n") == 1
+
+
 def test_a_broken_store_exits_with_1(run: Run, model: str, tmp_path: Path) -> None:
     code, _, err = run("--store", str(tmp_path), "--model", model, "--out", str(tmp_path / "out"))
     assert code == 1 and "is no wanprep store" in err and err.count("\n") == 1

@@ -8,17 +8,22 @@ import shutil
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
+import wanprep
 from wanprep.errors import UsageError, WanprepError
 from wanprep_infer.generate import generate
 from wanprep_infer.jobs import making
 from wanprep_infer.jobs.summary import GenerationSummary
+from wanprep_infer.load_options import Options
+from wanprep_infer.memory.config import MemoryConfig
 
 MakeStore = Callable[..., str]
 Diary = Callable[[], list[str]]
@@ -213,6 +218,134 @@ def test_bad_usage_is_one_line(make_store: MakeStore, model: str, tmp_path: Path
     assert not out.exists(), "nothing was begun"
 
 
+def sounding_store(folder: Path) -> str:
+    """A store with a clip that has a sound file of its own, which lies beside the store."""
+    (folder / "clips.csv").write_text("id,prompt,audio\na,a,tone.wav\n")
+    write_tone(folder / "tone.wav", 440)
+    recipe = {"stages": {"text": {"backend": "hashed-ngram"}}}
+    wanprep.run(folder / "clips.csv", store=folder / "store", recipe=recipe, engine="inline")
+    return str(folder / "store")
+
+
+def write_tone(path: Path, hertz: int) -> None:
+    tone_T = (np.sin(np.arange(32_000) * 2 * np.pi * hertz / 16_000) * 8_000).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(tone_T.tobytes())
+
+
+def test_sound_that_has_changed_since_is_not_put_under_the_old_key(model: str, tmp_path: Path) -> None:
+    """Named after the bug: whatever lay at the path of a clip's sound was muxed, under the key of what it had been."""
+    store, tone = sounding_store(tmp_path), tmp_path / "tone.wav"
+    (made,) = job(store, model, tmp_path / "out").made
+    assert side_car(made.file)["video"]["sound"] is True
+    write_tone(tone, 880)
+    assert states(job(store, model, tmp_path / "out")) == {"a 0": "already"}, "it was made of what it was"
+    (changed,) = job(store, model, tmp_path / "other").outcomes
+    assert changed.state == "skipped"
+    assert changed.why == (
+        f"its sound {tone} has changed since the clip was prepared: put the file that it was prepared from back, "
+        "run `wanprep run` again, or take --no-sound"
+    )
+    tone.unlink()
+    (gone,) = job(store, model, tmp_path / "other").outcomes
+    assert gone.state == "skipped" and f"its sound {tone} the file does not exist" in str(gone.why)
+    (silent,) = job(store, model, tmp_path / "other", sound=False).made
+    assert silent.key != made.key and side_car(silent.file)["video"]["sound"] is False
+    write_tone(tone, 440)
+    assert states(job(store, model, tmp_path / "other")) == {"a 0": "made"}, "another time, the same content"
+
+
+def test_without_sound_the_key_says_none_whether_or_not_sound_was_asked_for(
+    make_store: MakeStore, model: str, tmp_path: Path
+) -> None:
+    """Named after the bug: clips without sound were made twice, with --sound and with --no-sound."""
+    (made,) = job(make_store("a"), model, tmp_path / "out").made
+    assert side_car(made.file)["made_from"]["sound"] is None
+    assert states(job(make_store("a"), model, tmp_path / "out", sound=False)) == {"a 0": "already"}
+
+
+def test_a_gpu_that_is_lost_fails_one_generation_and_ends_the_process_part(
+    make_store: MakeStore, model: str, diary: Diary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named after the bug: after a fault in a kernel every later clip failed with it."""
+    monkeypatch.setattr(making.memory_use, "gpu_is_lost", lambda: False)
+    heard: list[str] = []
+    monkeypatch.setattr(
+        GenerationSummary, "add", lambda _, outcomes: heard.extend(f"{x.clip_id} {x.state}" for x in outcomes)
+    )
+    with pytest.raises(WanprepError) as caught:
+        job(make_store("a", "broken", "c"), model, tmp_path / "out")
+    assert heard == ["a made", "broken failed"]
+    assert len(generated(diary)) == 2, "what can only fail is not tried"
+    message = str(caught.value)
+    assert "\n" not in message and "illegal memory access" in message and "--engine ray" in message
+
+
+def test_a_model_that_does_not_fit_the_gpu_is_one_line(make_store: MakeStore, tmp_path: Path) -> None:
+    """Named after the bug: torch's own error of many lines came out."""
+    (tmp_path / "model").write_text("large")
+    with pytest.raises(
+        WanprepError, match=r"does not fit the GPU's memory .*; try --offload model"
+    ) as caught:
+        job(make_store("a", "b"), str(tmp_path / "model"), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_loading_warns_of_is_said_with_every_video(make_store: MakeStore, tmp_path: Path) -> None:
+    """Named after the bug: that tensors of a LoRA were left out went into a log that nobody hears."""
+    (tmp_path / "model").write_text("odd")
+    summary = job(make_store("a", "b", "warned"), str(tmp_path / "model"), tmp_path / "out")
+    note = "LoRA x: some tensors are left out"
+    assert {item.clip_id: item.warnings for item in summary.made} == {
+        "a": (note,),
+        "b": (note,),
+        "warned": (note, "mind the gap"),
+    }
+    assert side_car(summary.made[0].file)["warnings"] == [note]
+
+
+def test_bad_usage_is_told_before_the_model_is_read(
+    make_store: MakeStore, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named after the bug: a bad seed was told after 40 GB of weights had been hashed."""
+    from wanprep_test_plugins.generator import NoiseGenerator
+
+    def read(*_: Any) -> None:
+        raise AssertionError("the model was read")
+
+    monkeypatch.setattr(NoiseGenerator, "model", read)
+    bad: list[dict[str, Any]] = [
+        {"seeds": [-1]},
+        {"engine_name": "raz"},
+        {"workers": 0},
+        {"options": Options(loras=("no.safetensors",))},
+        {
+            "options": Options(memory=MemoryConfig(parallel="ulysses")),
+            "engine_name": "auto",
+            "address": "auto",
+        },
+    ]
+    for wrong in bad:
+        with pytest.raises(WanprepError):
+            job(make_store("a", "b"), model, tmp_path / "out", **wrong)
+
+
+def test_one_clip_may_be_named_without_a_list(make_store: MakeStore, model: str, tmp_path: Path) -> None:
+    """Named after the bug: the letters of the name were taken for clips."""
+    summary = job(make_store("a", "raise"), model, tmp_path / "out", clips="a", texts_of="a")
+    assert states(summary) == {"a 0": "made"}
+
+
+def test_a_folder_without_rights_is_known_before_the_model_is_loaded(
+    make_store: MakeStore, model: str, diary: Diary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(WanprepError, match="out: cannot be written"):
+        job(make_store("a", "b"), model, tmp_path / "out")
+    assert diary() == []
+
+
 @pytest.mark.slow
 def test_killed_on_the_way_and_run_again(
     make_store: MakeStore, model: str, diary: Diary, tmp_path: Path
@@ -246,12 +379,13 @@ def test_leftovers_of_a_killed_run_go_when_they_are_a_day_old(
             ".notes.mp4",
         )
     )
-    for path in (old, young, foreign):
+    speech = out / ".0123abcf-speech-89abcdef.wav"
+    for path in (old, young, foreign, speech):
         path.write_bytes(b"half")
-    for path in (old, foreign):
+    for path in (old, foreign, speech):
         os.utime(path, (time.time() - 48 * 3600,) * 2)
     job(make_store("a"), model, out)
-    assert [path.exists() for path in (old, young, foreign)] == [False, True, True]
+    assert [path.exists() for path in (old, young, foreign, speech)] == [False, True, True, False]
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ def test_lines_name_every_generation() -> None:
     heard = reporter(stream)
     heard.job(2, 12)
     generation(heard, "one\x1b[31m")
+    heard.settled(6)
     generation(heard, "two")
+    heard.settled(6)
     heard.close()
     assert stream.getvalue().splitlines() == [
         "one\\x1b[31m (1 of 2): 2 segments of 3 steps",
@@ -83,14 +85,62 @@ def test_bars_show_steps_of_all_and_of_each() -> None:
 
 
 def test_what_failed_is_not_waited_for() -> None:
-    heard = reporter(io.StringIO())
+    stream = io.StringIO()
+    heard = reporter(stream)
     heard.job(2, 40)
     heard.begin("fails", 2, 10)
     heard.step()
     heard.end()
+    heard.settled(20, "failed clip, seed 1: no good")
     heard.end()
     whole = heard._whole  # type: ignore[attr-defined]
-    assert (whole.done_steps, whole.steps, whole.ended) == (1, 21, 1)
+    assert (whole.done_steps, whole.steps, whole.settled) == (20, 40, 1)
+    assert stream.getvalue().splitlines()[1:] == ["failed clip, seed 1: no good"], "no word of its frames"
+
+
+def test_a_generation_that_is_tried_again_counts_once() -> None:
+    """Named after the bug: each attempt was counted, so that more ended than there were, and time left was short."""
+    stream = io.StringIO()
+    heard = reporter(stream)
+    heard.job(2, 12)
+    first, second = heard.another(), heard.another()
+    first.begin("crashes", 2, 3)
+    second.begin("other", 2, 3)
+    first.step()
+    first.end()
+    whole = heard._whole  # type: ignore[attr-defined]
+    assert (whole.done_steps, whole.taken_steps, whole.settled) == (0, 1, 0)
+    generation(heard.another(), "crashes")
+    heard.settled(6)
+    assert (whole.done_steps, whole.taken_steps, whole.settled) == (6, 7, 1)
+    assert [line for line in stream.getvalue().splitlines() if "of 2" in line] == [
+        "crashes (1 of 2): 2 segments of 3 steps",
+        "other (2 of 2): 2 segments of 3 steps",
+        "crashes (2 of 2): 2 segments of 3 steps",
+    ]
+
+
+def test_what_never_began_is_not_waited_for_either() -> None:
+    """Named after the bug: what the loaded model refused, or another process had made, stayed in the time left."""
+    stream = Terminal()
+    heard = reporter(stream)
+    heard.job(2, 12)
+    heard.settled(6, "skipped clip: \x1b[31m[b]unfit")
+    generation(heard)
+    heard.settled(6)
+    (bar,) = heard._display._progress.tasks  # type: ignore[attr-defined]
+    assert (bar.completed, bar.total, bar.fields["note"].split()[0]) == (12, 12, "2/2")
+    heard.close()
+    assert r"skipped clip: \x1b[31m[b]unfit" in stream.getvalue()
+
+
+def test_a_generation_whose_end_was_not_told_leaves_no_bar() -> None:
+    heard = reporter(Terminal())
+    heard.job(2, 12)
+    heard.begin("lost", 2, 3)
+    heard.begin("next", 2, 3)
+    assert len(heard._display._progress.tasks) == 2  # type: ignore[attr-defined]
+    heard.close()
 
 
 @pytest.mark.parametrize("heard", [silent(), reporter(io.StringIO()), reporter(Terminal())])

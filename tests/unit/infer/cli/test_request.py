@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import ClipRecord
 from wanprep.key import config_fields
 from wanprep_infer.generators.animate import AnimateGenerator
 from wanprep_infer.generators.s2v import S2VGenerator
 from wanprep_infer.jobs.request import Request, made_from
 from wanprep_infer.memory.config import MemoryConfig
+from wanprep_infer.output.soundtrack import Sound
 
-CLIP = ClipRecord(
-    clip_id="clip", recipe="r", video="/a.mp4", video_digest="11", start=1.0, end=2.0, frames=30
-)
+SOUND = Sound("/a.mp4", start=1.0, seconds=2.0)
 
 
 def request(**changes: Any) -> Request:
@@ -31,14 +30,14 @@ def request(**changes: Any) -> Request:
         "seed": 1,
         "precision": "bfloat16",
         "memory": MemoryConfig(),
-        "sound": CLIP,
+        "frames": 30,
+        "sound": ("11", SOUND),
     }
     made = made_from(**{**facts, **changes})
     return Request("clip", "animate", changes.get("seed", 1), None, 2, 20, made)
 
 
 def test_all_that_changes_frames_or_sound_changes_the_key() -> None:
-    other = ClipRecord(**{**{name: getattr(CLIP, name) for name in CLIP.__slots__}, "start": 1.5})
     changes: list[dict[str, Any]] = [
         {},
         {"generator": "s2v"},
@@ -55,17 +54,22 @@ def test_all_that_changes_frames_or_sound_changes_the_key() -> None:
         {"memory": MemoryConfig(tile=256)},
         {"memory": MemoryConfig(weights="fp8")},
         {"sound": None},
-        {"sound": other},
+        {"sound": ("12", SOUND)},
+        {"sound": ("11", dataclasses.replace(SOUND, start=1.5))},
+        {"sound": ("11", dataclasses.replace(SOUND, seconds=None))},
+        {"sound": ("11", dataclasses.replace(SOUND, delay=0.1875))},
+        {"frames": 31},
     ]
     keys = [request(**change).key for change in changes]
     assert len(set(keys)) == len(keys)
 
 
 def test_what_moves_the_same_arithmetic_elsewhere_does_not() -> None:
-    moved = ClipRecord(**{**{name: getattr(CLIP, name) for name in CLIP.__slots__}, "video": "/b/c.mp4"})
     assert request().key == request(memory=MemoryConfig(offload="group")).key
     assert request().key == request(memory=MemoryConfig(parallel="ulysses")).key
-    assert request().key == request(sound=moved).key, "a file may be moved"
+    assert request().key == request(sound=("11", dataclasses.replace(SOUND, uri="/b/c.mp4"))).key, (
+        "a file may be moved"
+    )
 
 
 @given(

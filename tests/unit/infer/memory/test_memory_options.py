@@ -249,6 +249,28 @@ def test_transformer_and_vae_take_turns(animate_folder: Path, poisoned: list[int
         assert all(parameter.isnan().all() for parameter in coder.model.parameters())
 
 
+def test_a_model_that_did_not_fit_comes_whole_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counted as there, with part of its weights: the next generation met tensors of two devices."""
+    model = torch.nn.Linear(2, 2)
+    taken = turns.Turns(torch.device("cpu"))
+    taken.add(model, [model])
+    come = turns._Waiting.come
+    comings: list[Any] = []
+
+    def full_at_first(waiting: Any, device: torch.device) -> None:
+        comings.append(waiting)
+        if len(comings) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        come(waiting, device)
+
+    monkeypatch.setattr(turns._Waiting, "come", full_at_first)
+    with pytest.raises(torch.OutOfMemoryError):
+        model(torch.ones(1, 2))
+    model(torch.ones(1, 2))
+    model(torch.ones(1, 2))
+    assert len(comings) == 2
+
+
 def test_fp8_is_close_and_half_as_large(made: Callable[..., Any]) -> None:
     """A weight of e4m3 is off by up to 1/16; velocities by a tenth of their size at most."""
     plain, small = made(torch.bfloat16), made(torch.bfloat16)

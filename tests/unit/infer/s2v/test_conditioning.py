@@ -109,7 +109,11 @@ REFERENCE = np.zeros((16, 1, 8, 8), np.float32)
 @pytest.mark.parametrize(
     ("changed", "chosen", "why"),
     [
-        ({"audio": "no sound"}, {}, "audio was skipped: no sound; Wan2.2-S2V needs audio.*--preset s2v"),
+        (
+            {"audio": "no sound"},
+            {},
+            "audio was skipped: no sound; Wan2.2-S2V needs audio: mend that, then run.*--preset s2v",
+        ),
         ({"audio": LOGMEL}, {}, "--set audio.backend=wav2vec2"),
         ({"audio": audio(states_rate=25.0)}, {}, "states come 25 times a second"),
         ({"audio": audio(0.02)}, {}, "its sound of 0.020 s is too short for a frame"),

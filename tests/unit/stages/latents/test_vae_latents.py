@@ -179,10 +179,10 @@ def gpu(coder: VaeCoder, monkeypatch: pytest.MonkeyPatch) -> FullGpu:
     made = FullGpu(coder)
     add = VaeEncoder.add
 
-    def guarded(self: VaeEncoder, pixels_CTHW: Any) -> Any:
+    def guarded(self: VaeEncoder, pixels_CTHW: Any, *, last: bool = False) -> Any:
         if (self._tile or max(pixels_CTHW.shape[-2:])) > made.limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return add(self, pixels_CTHW)
+        return add(self, pixels_CTHW, last=last)
 
     monkeypatch.setattr(VaeEncoder, "add", guarded)
     monkeypatch.setattr(coder, "_fitting", {})
