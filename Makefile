@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# That tests run in; a file's tests stay together.
+PROCESSES ?= 2
 # With torch and its kin, which the demo does without.
 MODELS_STAMP := $(VENV)/.installed-models
 
@@ -14,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/wanprep demo
 
 test: $(MODELS_STAMP)
-	$(BIN)/pytest -m "not chaos"
+	$(BIN)/pytest -m "not chaos" -n $(PROCESSES) --dist loadfile
 
 chaos: $(MODELS_STAMP)
 	$(BIN)/pytest -m chaos

@@ -7,7 +7,6 @@ recipe; 3 with `--strict` and failures; 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,10 +31,9 @@ from wanprep.options import (
     StoreArgument,
     StoreOption,
 )
+from wanprep.terminal import console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from wanprep.recipe import Recipe
 
 app = typer.Typer(
@@ -103,10 +101,10 @@ def run(
     if as_json:
         _print_json(summary.to_json())
     else:
-        print_summary(_console(), summary)
-        _console().print(f"store: {_escape(summary.store)}", soft_wrap=True, highlight=False)
+        print_summary(console(), summary)
+        console().print(f"store: {_escape(summary.store)}", soft_wrap=True, highlight=False)
         if any(stage.done for stage in summary.stages.values()):
-            _console().print(f"look at it: wanprep sheet {_escape(store)}", soft_wrap=True, highlight=False)
+            console().print(f"look at it: wanprep sheet {_escape(store)}", soft_wrap=True, highlight=False)
     if strict and summary.failed:
         raise typer.Exit(3)
 
@@ -149,7 +147,7 @@ def plan(
     result = prepared.plan
     guesses = estimates(result, opened)
     if not as_json:
-        print_plan(_console(), result, guesses)
+        print_plan(console(), result, guesses)
         return
     stages = {
         name: {
@@ -185,7 +183,7 @@ def status(
     if as_json:
         _print_json(found.to_json())
     else:
-        print_status(_console(), found)
+        print_status(console(), found)
 
 
 def _watch(store: str, as_json: bool) -> None:
@@ -195,7 +193,7 @@ def _watch(store: str, as_json: bool) -> None:
     if as_json:
         raise UsageError("--watch is for looking at, --json for scripts; leave one of the two out")
     try:
-        watch(Store.open(store), _console())
+        watch(Store.open(store), console())
     except KeyboardInterrupt:
         # Whoever watches stops looking; the run goes on.
         return
@@ -222,18 +220,18 @@ def verify(
     if as_json:
         _print_json({**vars(report), "clean": report.clean})
     else:
-        console = _console()
-        console.print(
+        out = console()
+        out.print(
             f"{plural(report.files, 'file')}, {plural(report.artifacts, 'artifact')}, "
             f"{plural(report.tensors, 'tensor')}, {size_text(report.nbytes)}"
         )
         for problem in report.problems:
-            console.print(f"[red]wrong[/] {_escape(problem)}", soft_wrap=True, highlight=False)
+            out.print(f"[red]wrong[/] {_escape(problem)}", soft_wrap=True, highlight=False)
         for name in report.temporaries:
-            console.print(f"unfinished: {_escape(name)} (a later run removes it)", soft_wrap=True)
+            out.print(f"unfinished: {_escape(name)} (a later run removes it)", soft_wrap=True)
         if report.missing:
-            console.print(f"{plural(report.missing, 'artifact')} not made yet: run the recipe again")
-        console.print("clean" if report.clean else plural(len(report.problems), "problem"))
+            out.print(f"{plural(report.missing, 'artifact')} not made yet: run the recipe again")
+        out.print("clean" if report.clean else plural(len(report.problems), "problem"))
     if not report.clean:
         raise typer.Exit(1)
 
@@ -272,7 +270,7 @@ def compact(
     if as_json:
         _print_json(vars_of(done))
     else:
-        print_compaction(_console(), done, dry_run=dry_run)
+        print_compaction(console(), done, dry_run=dry_run)
     if done.problems:
         raise typer.Exit(1)
 
@@ -301,7 +299,7 @@ def sheet(
         write_card(chosen, output)
     else:
         write_sheet(opened, chosen, output, rows=rows, start=start, end=end)
-    _console().print(_escape(str(output)), soft_wrap=True, highlight=False)
+    console().print(_escape(str(output)), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -318,7 +316,7 @@ def doctor(
     if as_json:
         _print_json([vars_of(finding) for finding in findings])
     else:
-        print_findings(_console(), findings)
+        print_findings(console(), findings)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
 
@@ -332,7 +330,7 @@ def demo(
     from wanprep.demo import run_demo
     from wanprep.engine.progress import reporter
 
-    run_demo(folder, _console(), reporter(), engine=engine)
+    run_demo(folder, console(), reporter(), engine=engine)
 
 
 def _recipe(
@@ -342,13 +340,6 @@ def _recipe(
 
     chosen = [name.strip() for name in only.split(",") if name.strip()] if only else []
     return load_recipe(recipe, preset=preset, overrides=set_ or [], only=chosen, models=models)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # A log has no width of its own: do not fold its lines at 80.
-    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _escape(text: str) -> str:

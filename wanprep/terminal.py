@@ -1,8 +1,15 @@
-"""Text of others on a terminal: names and messages show what they hold and never act on it."""
+"""Standard output, and text of others on it: names and messages show what they hold and never act on it."""
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LOG_COLUMNS = 160
 
 # Cc: control characters, escape sequences begin with one; Cs: bytes that are no UTF-8;
 # Cf: invisible ones, those that turn the reading direction among them; Zl, Zp: line breaks by another name.
@@ -24,3 +31,10 @@ def shown(text: str) -> str:
     from rich.markup import escape
 
     return escape(plain(text))
+
+
+def console(columns: int = _LOG_COLUMNS) -> Console:
+    """Standard output, as wide as its terminal; a log, which has no width of its own, gets `columns`."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=columns)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from wanprep.terminal import console, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ def export_clips(
     if as_json:
         print(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
-        _print_export(_console(), summary)
+        _print_export(console(), summary)
 
 
 def import_folders(
@@ -55,7 +56,7 @@ def import_folders(
     if as_json:
         print(json.dumps(dataclasses.asdict(summary), indent=1))
     else:
-        _print_import(_console(), summary)
+        _print_import(console(), summary)
 
 
 def _options(given: list[str]) -> dict[str, Any]:
@@ -74,51 +75,41 @@ def _options(given: list[str]) -> dict[str, Any]:
     return options
 
 
-def _print_export(console: Console, summary: ExportSummary) -> None:
+def _print_export(out: Console, summary: ExportSummary) -> None:
     from wanprep.hints import plural
-    from wanprep.terminal import shown
 
-    _named(console, "left out", summary.left_out)
+    _named(out, "left out", summary.left_out)
     parts = [f"{plural(len(summary.written), 'clip')} written ({plural(summary.frames, 'frame')})"]
     if summary.already:
         parts.append(f"{len(summary.already):,} up to date")
     if summary.left_out:
         parts.append(f"{len(summary.left_out):,} left out")
-    console.print(f"{', '.join(parts)}: {shown(summary.folder)}", soft_wrap=True, highlight=False)
+    out.print(f"{', '.join(parts)}: {shown(summary.folder)}", soft_wrap=True, highlight=False)
 
 
-def _print_import(console: Console, summary: ImportSummary) -> None:
+def _print_import(out: Console, summary: ImportSummary) -> None:
     from wanprep.hints import plural
-    from wanprep.terminal import shown
 
     for clip_id, stages in [*summary.clips.items(), *summary.already.items()][:_MOST_LINES]:
         known = ", already there" if clip_id in summary.already else ""
-        console.print(
+        out.print(
             f"{shown(clip_id)}: {shown(', '.join(stages)) or 'no artifacts'}{known}",
             soft_wrap=True,
             highlight=False,
         )
         for what, why in summary.lacking.get(clip_id, {}).items():
-            console.print(f"  without {shown(what)}: {shown(why)}", soft_wrap=True, highlight=False)
-    _named(console, "left out", summary.left_out)
+            out.print(f"  without {shown(what)}: {shown(why)}", soft_wrap=True, highlight=False)
+    _named(out, "left out", summary.left_out)
     parts = [f"{plural(len(summary.clips), 'clip')} imported"]
     if summary.already:
         parts.append(f"{len(summary.already):,} already there")
     if summary.left_out:
         parts.append(f"{len(summary.left_out):,} left out")
-    console.print(f"{', '.join(parts)}: {shown(summary.store)}", soft_wrap=True, highlight=False)
+    out.print(f"{', '.join(parts)}: {shown(summary.store)}", soft_wrap=True, highlight=False)
 
 
-def _named(console: Console, what: str, reasons: dict[str, str]) -> None:
-    from wanprep.terminal import shown
-
+def _named(out: Console, what: str, reasons: dict[str, str]) -> None:
     for name, why in list(reasons.items())[:_MOST_LINES]:
-        console.print(f"{what} {shown(name)}: {shown(why)}", soft_wrap=True, highlight=False)
+        out.print(f"{what} {shown(name)}: {shown(why)}", soft_wrap=True, highlight=False)
     if len(reasons) > _MOST_LINES:
-        console.print(f"... and {len(reasons) - _MOST_LINES:,} more; --json names all")
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160)
+        out.print(f"... and {len(reasons) - _MOST_LINES:,} more; --json names all")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from wanprep.errors import UsageError
@@ -19,7 +17,9 @@ from wanprep.models.errors import ModelMissing
 from wanprep.models.registry import ModelEntry, entries
 from wanprep.models.resolve import LocalModel, find, local_folder
 from wanprep.models.tiny import is_tiny
-from wanprep.terminal import shown
+from wanprep.terminal import console, shown
+
+_LOG_COLUMNS = 1000  # paths stay whole, however long
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _line(entry: ModelEntry, models: Path | None) -> Line:
 
 def print_listing(lines: list[Line]) -> None:
     """A table, and where each that is here lies."""
-    console = Console(width=None if os.isatty(1) else 200)
+    out = console(_LOG_COLUMNS)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("model", "size", "licence", "repository", "revision", "here"):
         table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
@@ -97,5 +97,5 @@ def print_listing(lines: list[Line]) -> None:
             revision,
             shown(where) + digest,
         )
-    console.print(table)
-    console.print("`wanprep models fetch NAME` brings one here; what each is for: docs/models.md")
+    out.print(table)
+    out.print("`wanprep models fetch NAME` brings one here; what each is for: docs/models.md")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
 
+from wanprep.terminal import console
 from wanprep_infer.commands.options import numbers, with_fields
 from wanprep_infer.load_options import Options
 from wanprep_infer.memory.config import MemoryConfig
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _FROM = "Input"
 _PREPARE = "With --from-media"
@@ -226,7 +223,7 @@ def run_job(
     if as_json:
         print(json.dumps(summary.to_json(), indent=1))
     else:
-        print_summary(_console(), summary)
+        print_summary(console(), summary)
     if strict and summary.failed:
         raise typer.Exit(3)
 
@@ -273,10 +270,3 @@ def _store(
     )
     with prepared(media, preset, preparing["--keep-store"], phases) as made:
         yield made
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # A log has no width of its own: do not fold its lines at 80.
-    return Console() if sys.stdout.isatty() else Console(width=160)
