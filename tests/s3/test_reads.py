@@ -24,9 +24,14 @@ def opened(made: str) -> Store:
 
 
 def shard_of(store: Store) -> tuple[str, list[dict]]:
-    """A tensor file of the flow stage, and the cells that refer to it."""
-    shard = store.files.names("artifacts/flow", ".safetensors")[0]
-    table = store.files.read_table(layout.rows_file(shard))
+    """The tensor file of the first clip's flow, and the cells that refer to it. A slow machine makes a task, and so a
+    file, of each clip."""
+    key = next(iter(store.clips())).record.keys["flow"]
+    tables = {
+        shard: store.files.read_table(layout.rows_file(shard))
+        for shard in store.files.names("artifacts/flow", ".safetensors")
+    }
+    shard, table = next(found for found in tables.items() if key in found[1]["key"].to_pylist())
     columns = [column.name for column in table.schema if column.type == TENSOR]
     cells = [row[name] for row in table.to_pylist() for name in columns if row[name] and row[name]["file"]]
     assert {cell["file"] for cell in cells} == {shard.rpartition("/")[2]}
