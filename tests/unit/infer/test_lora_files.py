@@ -134,19 +134,28 @@ def test_factors(rank: int, alpha: float) -> None:
 
 
 class Evil:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self._trace = trace
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (Path("/tmp/wanprep-lora-was-run"),))
+        return (Path.touch, (self._trace,))
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "was run"
     path = tmp_path / "evil.ckpt"
-    torch.save({"state_dict": {"a": Evil()}}, path)
+    torch.save({"state_dict": {"a": Evil(trace)}}, path)
     old = tmp_path / "old.pt"
-    old.write_bytes(pickle.dumps({"a": Evil()}, protocol=2))
+    old.write_bytes(pickle.dumps({"a": Evil(trace)}, protocol=2))
+    pickle.loads(old.read_bytes())
+    assert trace.exists(), "it does run where nothing stops it"
+    trace.unlink()
     for each in (path, old):
         with pytest.raises(ModelBroken):
             read_lora(find_lora(str(each)))
-    assert not Path("/tmp/wanprep-lora-was-run").exists()
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize(
